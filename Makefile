@@ -31,7 +31,7 @@ $(READY): constraints-uv.txt constraints.txt pyproject.toml compose/kafka/pom.xm
 	$(BIN)/tribrain broker --fetch-only
 	@touch $@
 
-# PyTorch, Transformers and PEFT, for train-lora-rm, and what datasets need; some GiB.
+# PyTorch, Transformers and PEFT, for reward train-lora, and what datasets need; some GiB.
 lora: $(LORA_READY)
 
 $(LORA_READY): $(READY) constraints-lora.txt

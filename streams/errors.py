@@ -1,4 +1,7 @@
-"""Exceptions that end a command with one line and no traceback; the exit code is 2, or 3 for Fenced."""
+"""Exceptions that end a command with one line and no traceback, and how such a line states a number.
+
+The exit code is 2, or 3 for Fenced.
+"""
 
 
 class BadInput(ValueError):
@@ -14,3 +17,8 @@ class NoBroker(BadInput):
 
 class Fenced(Exception):
     """Another process has taken over this one's work; this one must stop and publish nothing more."""
+
+
+def counted(n: int, noun: str) -> str:
+    """``1 vote``, ``1,200 votes``: a number of things whose plural ends in s."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import orjson
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.votes import Vote
 from tribrain.demo.folder import SUMMARY, VOTES
 from tribrain.demo.replacing import is_demo
@@ -17,7 +17,6 @@ from tribrain.run.report import build_run_report, is_folder_of_runs
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.option_types import PATH
-from tribrain.shell.output import counted
 from tribrain.story.album import size_text
 from tribrain.story.report import WrittenReport
 from tribrain.suite.folder import SuiteFolder
@@ -57,7 +56,7 @@ def _build(folder: Path, votes_file: Path | None) -> WrittenReport:
     if is_folder_of_runs(folder):
         return build_run_report(folder, _votes(votes_file or _votes_beside(folder)))
     what = "holds no demo, suite or run" if folder.is_dir() else "no such folder"
-    raise BadInput(f"{folder}: {what}; give the folder of one, as tribrain demo and the run commands make it")
+    raise BadInput(f"{folder}: {what}; give the folder of a demo, suite or run")
 
 
 def _votes_beside(folder: Path) -> Path | None:

@@ -60,5 +60,8 @@ def chosen_critics(
             EntryPointCritic(name, timeout_s) if command is None else CommandCritic(name, command, timeout_s)
         )
     if not critics:
-        raise BadInput("no critic is left without the pixel critics; give at least one --critic")
+        raise BadInput(
+            "no critic is left without the pixel critics; give --critic NAME='COMMAND', or leave out "
+            "--no-pixel-critics"
+        )
     return tuple(critics)

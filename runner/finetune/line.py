@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from runner.finetune.comparison import PairedTask
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.contracts import FinetuneEvent
 from trainers.datasets.prompts import prompt_digest
 
@@ -61,8 +61,8 @@ def comparable(tasks: Sequence[PairedTask], shown: Collection[str]) -> list[Pair
     left = [task for task in tasks if prompt_digest(task.goal) not in shown]
     if not left:
         raise BadInput(
-            f"all {len(prompts_of(tasks))} prompts that checkpoints are compared on were in a dataset of "
-            "this model; give others with --prompts"
+            f"found {counted(len(prompts_of(tasks)), 'prompt')} to compare checkpoints on, each already in a "
+            "dataset of this model; give others with --prompts"
         )
     return left
 

@@ -41,7 +41,7 @@ import numpy as np
 
 from runner.rewards.preference import PreferenceGate
 from runner.worlds.simulated import JUDGEMENT_NOISE, TRUE_WEIGHTS
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 
 CONCENTRATION = 1.0
 """Concentration of the Dirichlet distribution over the failures, from which each hidden taste is drawn."""
@@ -75,7 +75,8 @@ class ExperimentPlan:
     def __post_init__(self) -> None:
         if not 0 <= self.learning_tasks < self.tasks:
             raise BadInput(
-                f"{self.learning_tasks} of {self.tasks} tasks are for learning; leave at least one to measure"
+                f"{self.learning_tasks:,} of {counted(self.tasks, 'task')} for learning; leave at least one "
+                "to measure"
             )
 
 

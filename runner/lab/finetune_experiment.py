@@ -8,7 +8,7 @@ runs are refined with the critics and steered by the preference learner, which l
 of the videos. From the videos of a round, each arm makes a dataset of the same size, captioned with the
 videos' own prompts, and fine-tunes the world model on it:
 
-- ``reward``: those with the highest reward of the learnt snapshot, as ``build-dataset --reward`` rates them;
+- ``reward``: those with the highest reward of the learnt snapshot, as ``data build --reward`` rates them;
 - ``critics``: those with the highest critics' mean;
 - ``random``: drawn at random, from which the simulated fine-tuning gains nothing in expectation.
 

@@ -71,7 +71,7 @@ def _read(line: bytes, source: str, candidates: dict[tuple[str, str], Candidate]
         if (named.task_id, name) not in candidates:
             raise BadInput(
                 f"{source}: no candidate {name!r} of task {named.task_id!r} is known; give the file that has "
-                "it as --candidates"
+                "it as --candidates-file"
             )
         sides.append(candidates[named.task_id, name])
     chosen, rejected = sides

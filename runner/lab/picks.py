@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from runner.rewards.preference import RewardComparison
 from runner.rewards.standings import combined_rewards
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.contracts import TEXT_FEATURES, Candidate, PairMessage, PreferencePair, RewardSnapshot
 from trainers.bradley_terry.estimators import LearnerName, Recipe
 from trainers.bradley_terry.features import difference, differences
@@ -96,7 +96,7 @@ def learn(messages: Sequence[PairMessage], learner: LearnerName = "laplace", see
     ranges = CriticRanges.of_pairs(pairs)
     if not ranges.ends:
         raise BadInput(
-            f"none of the {len(pairs)} pairs has a critic whose scores differ, so there is nothing to learn; "
+            f"nothing to learn from: found {counted(len(pairs), 'pair')}, and no critic whose scores differ; "
             "expected chosen_critics and rejected_critics with scores"
         )
     tasks: dict[str, list[PreferencePair]] = {}
@@ -135,7 +135,8 @@ def measure(
     mean, sd = float(human.mean()), float(human.std())
     if not sd > 0.0:
         raise BadInput(
-            f"all {len(human)} candidates have the human score {mean:g}; expected scores that differ"
+            f"found {counted(len(human), 'candidate')}, each with the human score {mean:g}; expected scores "
+            "that differ"
         )
     rng = np.random.default_rng(seed)
     most = max(map(len, tasks))
@@ -164,7 +165,7 @@ def _tasks(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
     tasks = [task for task in by_task.values() if len(task) > 1]
     if not tasks:
         raise BadInput(
-            f"none of the {len(by_task)} tasks has two candidates, so there is nothing to pick from; "
+            f"nothing to pick from: found {counted(len(by_task), 'task')}, none with two candidates; "
             "give the candidates of a task the same task_id"
         )
     return tasks

@@ -71,8 +71,8 @@ def measure_votes(
     reached = min(_reached(course) for of in courses.values() for course in of)
     if reached == 0:
         raise BadInput(
-            f"the votes end before the first figure, after {CHECKPOINTS[0]} votes; give more --votes, or "
-            "more pairs"
+            f"the votes end before the first figure, after {CHECKPOINTS[0]} votes; raise --max-votes, or "
+            "give more pairs"
         )
     shorter = {arm: [_cut(course, reached) for course in of] for arm, of in courses.items()}
     found: dict[Arm, RuleFigures] = {}

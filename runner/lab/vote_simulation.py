@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runner.lab.vote_picks import Judged
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.contracts import PreferencePair
 from trainers.asking.chooser import SPREAD_RULE, random_share_after
 from trainers.asking.rules import RULES
@@ -72,14 +72,14 @@ class Split:
         n_apart = round(_HELD_OUT * len(tasks))
         if n_apart == 0:
             raise BadInput(
-                f"the pairs are of {len(tasks)} tasks; expected 2 or more, since a part is kept apart to "
-                "measure on"
+                f"the pairs are of {counted(len(tasks), 'task')}; expected 2 or more, since a part is "
+                "kept apart to measure on"
             )
         apart = set(np.random.default_rng(seed).permutation(tasks)[:n_apart].tolist())
         kept_apart = [pair for pair in pairs if pair.task_id in apart]
         if all(pair.tie for pair in kept_apart):
             raise BadInput(
-                f"all {len(kept_apart)} pairs that were kept apart to measure on are ties; expected some in "
+                f"found {counted(len(kept_apart), 'pair')} to measure on, each a tie; expected some in "
                 "which one side is better; give more pairs, or another --seed"
             )
         known, held_out = tables([pair for pair in pairs if pair.task_id not in apart], kept_apart)

@@ -32,7 +32,7 @@ from runner.loop.result import RunResult, run_result
 from runner.loop.rewrites import MAX_REWRITES, Refiner, RewriteChoice, choose, propose
 from runner.loop.stopping import StopRules
 from runner.rewards.preference import PreferencePolicy
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.contracts import TEXT_MODE, CriticResult, TraceEvent
 from streams.messages.limits import MAX_ITERATIONS
 from trainers.bradley_terry.reward import sigmoid
@@ -103,8 +103,8 @@ class RefinementLoop:
             raise BadInput(f"candidates is {self.candidates}; expected 1 to {MAX_REWRITES}")
         if (n := self.stop.max_iters * self.candidates) > MAX_ITERATIONS:
             raise BadInput(
-                f"{self.stop.max_iters} iterations of {self.candidates} candidates are {n} videos; a run has "
-                f"at most {MAX_ITERATIONS}"
+                f"{counted(self.stop.max_iters, 'iteration')} of {counted(self.candidates, 'candidate')} are "
+                f"{n:,} videos; a run has at most {MAX_ITERATIONS:,}"
             )
         if self.seed < 0:
             raise BadInput(f"seed is {self.seed}; expected a whole number of at least 0")

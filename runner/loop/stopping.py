@@ -10,6 +10,19 @@ from streams.messages.contracts import TraceEvent
 
 MAX_FAILURES = "max_failures"
 """The rule, and the stop reason, of a run that is given up."""
+_IN_WORDS = {
+    "max_iters": "all iterations made",
+    "patience": "no better for a while",
+    "target_score": "good enough",
+    "drift": "only the critics were being pleased",
+    "max_wall_s": "out of time",
+    MAX_FAILURES: "too many failures in a row",
+}
+
+
+def stop_in_words(stop_reason: str) -> str:
+    """Why a run ended, for a line or a cell; a reason that is not a rule's says it itself."""
+    return _IN_WORDS.get(stop_reason, stop_reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

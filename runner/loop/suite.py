@@ -16,14 +16,15 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import orjson
 
 from runner.interfaces import GenerationFailed
 from runner.loop.refiner import PromptState
 from runner.video import read_first_frame
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.files import read_text
 from streams.messages.limits import MAX_COUNT
-from streams.messages.refusals import check_names, shown
+from streams.messages.refusals import check_names, in_words, raise_not_json, shown
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tiff")
 _MOST_NAMED = 5
@@ -142,14 +143,14 @@ def with_images(prompts: Prompts, folders: Sequence[Path]) -> Prompts:
         more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
         looked = ", ".join(map(str, dict.fromkeys(folder.absolute() for folder in folders)))
         raise BadInput(
-            f"{prompts.path}: {len(missing)} of {len(prompts.tasks)} images do not exist, nor with another "
-            f"extension: {named}{more}; looked in {looked}: give their folder with --images"
+            f"{prompts.path}: {len(missing):,} of {counted(len(prompts.tasks), 'image')} missing, also with "
+            f"another extension: {named}{more}; looked in {looked}: give their folder with --images"
         )
     if unreadable:
         named = "; ".join(unreadable[:_MOST_NAMED])
         raise BadInput(
-            f"{prompts.path}: {len(unreadable)} of {len(prompts.tasks)} images cannot be used: {named}; "
-            "replace them, or remove their prompts"
+            f"{prompts.path}: {len(unreadable):,} of {counted(len(prompts.tasks), 'image')} unusable: "
+            f"{named}; replace them, or remove their prompts"
         )
     return replace(prompts, tasks=tuple(found))
 
@@ -157,10 +158,19 @@ def with_images(prompts: Prompts, folders: Sequence[Path]) -> Prompts:
 def _task(line: bytes, source: str) -> SuiteTask:
     check_names(line, source)
     try:
-        said = msgspec.json.decode(line, type=_Line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        obj = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise_not_json(line, source, error)
+
+    def convert() -> _Line:
+        return msgspec.convert(obj, _Line)
+
+    try:
+        said = convert()
+    except msgspec.ValidationError as error:
         raise BadInput(
-            f"{source}: {error}; expected a JSON object with index, generated_description and maybe image"
+            f"{source}: {in_words(error, obj, convert, _Line)}; expected a JSON object with index, "
+            "generated_description and maybe image"
         ) from None
     # WoW's scripts also accept an index given as text.
     index = str(said.index)

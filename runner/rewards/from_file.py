@@ -1,4 +1,4 @@
-"""A reward feed from a ``bt_reward.json``, for ``--preference-rm``."""
+"""A reward feed from a ``bt_reward.json``, for ``--reward``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from streams.errors import BadInput
-from streams.files import read_text
 from streams.messages.contracts import RewardSnapshot
+from streams.messages.files import reward_in
 from streams.snapshots.serving import ServingSnapshot
 
 _log = logging.getLogger(__name__)
@@ -47,7 +47,8 @@ class FileRewardFeed:
         return self._snapshot
 
     def _read(self) -> RewardSnapshot:
-        return self._serving.offer(read_text(self.path), str(self.path))
+        with reward_in(self.path, "a bt_reward.json") as raw:
+            return self._serving.offer(raw, str(self.path))
 
 
 def _stamp(path: Path) -> _Stamp | None:

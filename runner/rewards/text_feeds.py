@@ -46,7 +46,9 @@ class TextFileFeed:
     def __init__(self, path: Path) -> None:
         snapshot = read_reward(path)
         if not isinstance(snapshot, TextSnapshot):
-            raise BadInput(f"{path}: is not a reward of texts; expected a file that train-text-rm wrote")
+            raise BadInput(
+                f"{path}: is not a reward of texts; expected a file that tribrain reward train-text wrote"
+            )
         self.snapshot = snapshot
         self._reward = RewardOfTexts(snapshot)
 

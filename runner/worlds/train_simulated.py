@@ -1,8 +1,8 @@
 """Fine-tunes the simulated world on a dataset, as a training command would do with a real one.
 
 ``python -m runner.worlds.train_simulated --dataset D --runs R --base B --out O`` reads the manifest of the
-dataset D (from ``build-dataset`` or ``tribrain data finetune``). It finds each video's hidden failures in the
-``truth.json`` that ``run-simulated --write-truth`` left beside it in the runs R, and writes the resulting
+dataset D (from ``tribrain data build`` or ``data finetune``). It finds each video's hidden failures in the
+``truth.json`` that ``run simulated --write-truth`` left beside it in the runs R, and writes the resulting
 checkpoint into the folder O. B is the previous checkpoint's folder; if empty, training starts from the
 original world. Only this training reads the truth.
 """

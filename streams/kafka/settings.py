@@ -55,12 +55,16 @@ class Settings:
 
     @classmethod
     def from_environment(
-        cls, bootstrap_servers: str | None = None, environment: Mapping[str, str] | None = None
+        cls,
+        bootstrap_servers: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        *,
+        given_by: str = "--bootstrap-servers host:port",
     ) -> Settings:
         """Settings for the given broker, else ``TRIBRAIN_BOOTSTRAP_SERVERS``, else ``TRIBRAIN_KAFKA_CONFIG``.
 
         The prefix comes from ``TRIBRAIN_TOPIC_PREFIX``, and security from ``read_sources``. Raises BadInput
-        if no broker is named or a value cannot be used.
+        if no broker is named or a value cannot be used; ``given_by`` is how the caller's user names one.
         """
         sources = read_sources(environment)
         servers = (
@@ -70,7 +74,7 @@ class Settings:
         )
         if not servers:
             raise BadInput(
-                f"no Kafka broker is named; give --bootstrap-servers host:port or set "
+                f"no Kafka broker is named; give {given_by} or set "
                 f"{BOOTSTRAP_SERVERS_VARIABLE} (`tribrain serve broker` starts one)"
             )
         return cls(

@@ -92,19 +92,36 @@ def read_candidates(path: Path) -> list[Candidate]:
 
 def read_snapshot(path: Path) -> RewardSnapshot:
     """A ``bt_reward.json``. Raises BadInput."""
-    raw = read_text(path)
-    check_names(raw, path)
-    return decode_snapshot(raw, str(path))
+    with reward_in(path, "a bt_reward.json") as raw:
+        check_names(raw, path)
+        return decode_snapshot(raw, str(path))
 
 
 def read_reward(path: Path) -> RewardSnapshot | TextSnapshot:
     """A ``bt_reward.json`` or a ``text_reward.json``. Raises BadInput."""
+    with reward_in(path, "a bt_reward.json or text_reward.json") as raw:
+        check_names(raw, path)
+        try:
+            return decode_snapshot(raw, str(path))
+        except OtherModel:
+            return decode_snapshot_of(TextSnapshot, raw, str(path))
+
+
+@contextmanager
+def reward_in(path: Path, kind: str) -> Iterator[bytes]:
+    """The content of a file that should hold a reward; ``kind`` says which, e.g. ``a bt_reward.json``.
+
+    Where it holds something else, the ContractError says what to give. Raises BadInput for a folder.
+    """
+    if path.is_dir():
+        raise BadInput(f"{path}: is a folder; give {kind}")
     raw = read_text(path)
-    check_names(raw, path)
     try:
-        return decode_snapshot(raw, str(path))
-    except OtherModel:
-        return decode_snapshot_of(TextSnapshot, raw, str(path))
+        yield raw
+    except ContractError as error:
+        if any(reward.SCHEMA.encode() in raw for reward in (RewardSnapshot, TextSnapshot)):
+            raise
+        raise ContractError(f"{error}; give {kind}, as tribrain reward train writes it") from None
 
 
 @contextmanager

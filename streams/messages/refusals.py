@@ -103,11 +103,12 @@ def in_words(error: msgspec.ValidationError, obj: Any, convert: Callable[[], obj
     if not field:
         return what
     if what.startswith("Invalid enum value"):
-        return f"{field}: {_not_allowed(obj, _values_at(keys, contract))}"
+        return f"{field}: {not_allowed(obj, _values_at(keys, contract))}"
     return f"{field}: {what}, found {shown(obj)}"
 
 
-def _not_allowed(found: object, allowed: Sequence[str]) -> str:
+def not_allowed(found: object, allowed: Sequence[str]) -> str:
+    """Of a field of few values: which ones it may have, what it has, and which one was probably meant."""
     close = nearest(found, allowed) if isinstance(found, str) else None
     hint = f": did you mean {shown(close)}?" if close else ""
     return f"expected one of {', '.join(allowed)}; found {shown(found)}{hint}"

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
 from markdown.extensions.toc import slugify
 
-from tests.docs.pages import ROOT, blocks_of, inline_codes, pages, prose_of, text_of
+from tests.docs.pages import ROOT, blocks_of, pages, prose_of, text_of
 from tests.docs.plan import ELSEWHERE, NOT_RUN, READINGS, WITH_DOCKER
 from tests.docs.reader import LASTING, kind_of, lines_of
 from tests.program import COMMANDS
-from tribrain.cli import cli
 
 _RUN = {"sh", "python"}
 _LINK = re.compile(r"\]\(([^)\s]+)\)|<img[^>]* src=\"([^\"]+)\"")
@@ -53,27 +50,6 @@ def test_what_lasts_or_is_run_elsewhere_begins_its_line() -> None:
         for line in lines_of(blocks_of(page), lambda line: kind_of(line) == "here"):
             words = ("docker ", *LASTING, *ELSEWHERE)
             assert not any(f" {word}" in line for word in words), f"{page}: {line}"
-
-
-@pytest.mark.parametrize("page", pages())
-def test_a_command_within_the_text_is_one_of_the_program_with_options_that_it_has(page: str) -> None:
-    for code in inline_codes(page):
-        for program in _PROGRAM:
-            if code.startswith(f"{program} ") and code != f"{program} …":
-                assert_is_a_command(code.removeprefix(f"{program} "), page)
-
-
-def assert_is_a_command(code: str, page: str) -> None:
-    words = shlex.split(code.replace("[", "").replace("]", ""))
-    command: click.Command | None = cli
-    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-        command = command.get_command(click.Context(command), words.pop(0))
-        assert command is not None, f"{page}: {code}"
-    assert command is not None
-    known = {each for parameter in command.params for each in (*parameter.opts, *parameter.secondary_opts)}
-    for word in words:
-        if word.startswith("--"):
-            assert word.partition("=")[0] in known | {"--help"}, f"{page}: {code}"
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)

@@ -272,7 +272,7 @@ def test_what_is_compared_on_is_never_trained_on_and_what_was_trained_on_is_neve
     prompts.write_text(f"{purple}\n")
     refused = run(settings, given)
     assert refused.returncode == 2
-    assert "all 1 prompts that checkpoints are compared on were in a dataset" in refused.stderr
+    assert "found 1 prompt to compare checkpoints on, each already in a dataset" in refused.stderr
 
 
 def goals_of(event: FinetuneEvent) -> set[str]:

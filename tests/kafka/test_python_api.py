@@ -67,7 +67,9 @@ def test_a_broker_that_is_away_is_no_error_and_gives_nothing() -> None:
 
 def test_what_is_no_broker_and_no_list_of_critics_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRIBRAIN_BOOTSTRAP_SERVERS", raising=False)
-    with pytest.raises(BadInput, match="no Kafka broker is named"):
+    with pytest.raises(
+        BadInput, match=r'no Kafka broker is named; give RewardFeed\("host:port"\) or set TRIBRAIN'
+    ):
         RewardFeed()
     with pytest.raises(BadInput, match="'localhost' is not a broker's address; give host:port"):
         RewardFeed("localhost")

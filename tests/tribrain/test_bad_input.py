@@ -53,6 +53,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pairs = [factories.pair({"goal.task": 0.9}, {"goal.task": 0.1})]
     write("pairs.jsonl", *map(encode, pairs))
     write("empty.jsonl")
+    write("vote.jsonl", b'{"vote_id": "v"}')
     write("votes.csv", b"task,winner,left_sharp,right_sharp", b"tea,left,0.9,0.4")
     write("original.jsonl", original_pair())
     snapshot = encode(train_on_pairs(pairs))
@@ -82,6 +83,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write("no-base/config.json", b'{"model_type": "bert"}')
     write("untold-base/config.json", b"{}")
     write("prompts.txt", b"pour the tea")
+    write("prompts-lacking.jsonl", b'{"index": 0}')
     write("lora/reward.json", b"{")
     for out in ("planned", "damaged-unit"):
         begun_folder(Path(out), ExperimentPlan(tasks=4, learning_tasks=2))
@@ -263,7 +265,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{lora} texts-lacking.jsonl", r"line 1: a required field is missing: `chosen_prompt`; a pair has"
     yield f"{lora} texts-equal.jsonl", r"nothing to learn from: found 1 critic.*; expected chosen_prompt and"
     yield f"{lora} texts-weightless.jsonl", r"nothing to learn from: .*with a weight above 0"
-    yield f"{lora} texts-one-task.jsonl", r"all 4 pairs are of one task.*; expected pairs of two tasks"
+    yield f"{lora} texts-one-task.jsonl", r"found 4 pairs of a single task.*; expected pairs of two tasks"
     yield f"{lora} texts.jsonl --label-source human", r"nothing to learn from: found 4 critic, of which 0 are"
     yield f"{lora} texts.jsonl --label-source nobody", r"'--label-source': 'nobody' is not one of"
     yield f"{lora} texts.jsonl", r"no-base: has no model\.safetensors; pickled weights are not read, so give"
@@ -293,9 +295,9 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{text} good", r"good: cannot be read: Is a directory"
     yield f"{text} not-json/trace.jsonl", r"schema is 'tribrain\.trace/1'; .*a pair has goal_instruction"
     yield f"{text} texts-lacking.jsonl", r"line 1: a required field is missing: `chosen_prompt`; a pair has"
-    yield f"{text} texts-equal.jsonl", r"nothing to learn from: found 1 pairs, .*; expected chosen_prompt and"
+    yield f"{text} texts-equal.jsonl", r"nothing to learn from: found 1 pair, .*; expected chosen_prompt and"
     yield f"{text} texts-weightless.jsonl", r"nothing to learn from: .*a weight above 0 and no tie; expected"
-    yield f"{text} texts.jsonl --model other", r"none of the 4 pairs is for the model 'other'; give --model"
+    yield f"{text} texts.jsonl --model other", r"found 4 pairs, none for the model 'other'; give --model"
     yield "train-text-rm --pairs texts.jsonl --out good", r"good: cannot be written: Is a directory; choose"
     evaluate = "evaluate-rm --holdout texts.jsonl --model"
     yield f"{evaluate} text-damaged.json", r"text-damaged\.json: the checksum does not match.*recreate it"
@@ -327,8 +329,11 @@ def cases() -> Iterator[tuple[str, str]]:
     )
     yield f"{picks} candidates-unjudged.jsonl", r"line 4: a required field is missing: `human_score`; a cand"
     yield f"{picks} candidates-twice.jsonl", r"line 4: candidate '1' of task 't' occurs twice; expected"
-    yield f"{picks} candidates-single.jsonl", r"none of the 1 tasks has two candidates, .*; give the cand"
-    yield f"{picks} candidates-equal.jsonl", r"all 3 candidates have the human score 1; expected scores that"
+    yield f"{picks} candidates-single.jsonl", r"found 1 task, none with two candidates; give the cand"
+    yield (
+        f"{picks} candidates-equal.jsonl",
+        r"found 3 candidates, each with the human score 1; expected scores that",
+    )
     yield (
         f"{picks} candidates-other.jsonl",
         r"no critic is common .*\(goal\.other\) and .*\(goal\.task",
@@ -343,12 +348,21 @@ def cases() -> Iterator[tuple[str, str]]:
         f"{picks} original.jsonl",
         r"line 1: a required field is missing.*; a pair has task_id",
     )
-    yield f"{picks} constant.jsonl", r"none of the 1 pairs has a critic whose scores differ.*; expected"
+    yield f"{picks} constant.jsonl", r"found 1 pair, and no critic whose scores differ; expected"
 
     explain = "explain --model"
     yield f"{explain} nowhere", r"nowhere: no such file; check the path"
     yield f"{explain} damaged.json", r"damaged\.json: the checksum does not match.*recreate it"
-    yield f"{explain} pairs.jsonl", r"pairs\.jsonl: schema is 'tribrain\.pair/1'; this version reads"
+    yield (
+        f"{explain} pairs.jsonl",
+        r"pairs\.jsonl: schema is 'tribrain\.pair/1'; .*; give a bt_reward\.json, as tribrain reward train",
+    )
+    yield f"{explain} vote.jsonl", r"vote\.jsonl: a required field is missing: .*; give a bt_reward\.json, as"
+    yield f"{explain} good", r"good: is a folder; give a bt_reward\.json"
+    yield (
+        "evaluate-rm --holdout pairs.jsonl --model vote.jsonl",
+        r"a required field is missing: .*; give a bt_reward\.json or text_reward\.json, as tribrain reward",
+    )
     yield f"{explain} model.json --step 0", r"'--step': 0\.0 is not in the range"
     yield f"{explain} model.json --plot good", r"good: cannot be written: Is a directory; choose another"
 
@@ -359,6 +373,8 @@ def cases() -> Iterator[tuple[str, str]]:
         r"pairs\.jsonl.*: cannot be written: .*; choose",
     )
     yield "replay --out new", r"no Kafka broker is named; give --bootstrap-servers host:port"
+    for words in ("log publish", "log restore", "log vote --format csv --import", "log spool flush"):
+        yield f"{words} nowhere", r"nowhere: no such (file|spool); check the path"
     yield "replay --out new --trace good/trace.jsonl --since 2026-01-01", r"files carry no time of arrival"
     yield (
         "replay --out new --trace good/trace.jsonl --run-id nobody",
@@ -369,7 +385,7 @@ def cases() -> Iterator[tuple[str, str]]:
         yield f"replay --out new --from-offset={offset}", r"is not an offset; expected e\.g\. 4127, or 2:4127"
     for offset in (f"{2**63}", f"{2**63}:1"):
         yield f"replay --out new --to-offset={offset}", r"'--to-offset': 9223372036854775808 is too large"
-    yield "report nowhere", r"nowhere: no such folder; give the folder of one"
+    yield "report nowhere", r"nowhere: no such folder; give the folder of a demo, suite or run"
     yield "report empty", r"empty: no trace\.jsonl with an event is in it"
     yield "report demo", r"demo/summary\.json: the file is damaged"
 
@@ -414,7 +430,7 @@ def cases() -> Iterator[tuple[str, str]]:
     wow = "run-wow --prompt g --out new --image model.json --wow-repo"
     yield (
         f"{wow} nowhere --model dit-2b",
-        r"WoW's dit-2b cannot run: the repository \S*nowhere is missing; .*",
+        r"the repository \S*nowhere is missing \(clone https://\S*, and name it as --wow-repo\); the image",
     )
     yield (
         f"{wow} good --model dit-7b",
@@ -443,13 +459,19 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{simulated} new --critic 'a=true {{prompt}}'", r"the critic a's command lacks \{video\}"
     yield f"{simulated} new --critic nowhere", r"no installed package offers the critic 'nowhere'"
     yield f"{simulated} new --critic 'blur=true {{video}}'", r"a critic 'blur' already exists"
-    yield f"{simulated} new --no-pixel-critics", r"no critic is left without the pixel critics; give"
+    yield f"{simulated} new --no-pixel-critics", r"no critic is left without .*, or leave out --no-pixel-cr"
+    yield "run rescore good", r"no critic is given; give --critic NAME='COMMAND' or --pixel-critics, or both"
     yield f"{simulated} new --critic-timeout-s 0", r"'--critic-timeout-s': 0\.0 is not in the range x>0"
 
     suite = "run-suite --out new --world simulated --prompts"
     yield f"{suite} nowhere", r"nowhere: no such file; check the path"
     yield f"{suite} empty.jsonl", r"empty\.jsonl: the file is empty; expected one prompt a line"
     yield f"{suite} not-json/trace.jsonl", r"@line 1: .*; expected a JSON object with index, gener"
+    yield f"{suite} prompts.txt", r"prompts\.txt@line 1: not JSON .*; expected one JSON object"
+    yield (
+        f"{suite} prompts-lacking.jsonl",
+        r"line 1: a required field is missing: `generated_description`; expected a JSON object with index",
+    )
     yield f"{suite} prompts-good.jsonl --shard 3/2", r"the shard is '3/2'; expected I/N with I from 1 to N"
     yield f"{suite} prompts-good.jsonl --suite-id a/b", r"the suite is called 'a/b'; expected letters"
     yield f"{suite} prompts-good.jsonl --text-rm text", r"an interrupted run could not continue as it was"
@@ -458,7 +480,7 @@ def cases() -> Iterator[tuple[str, str]]:
     with_image = "--world subprocess --cmd 'x {prompt} {out_dir} {image}'"
     yield (
         f"run-suite --out new --prompts prompts.jsonl {with_image}",
-        r"1 of 2 images do not exist, .*: gone\.png \(index 1\); .* with --images",
+        r"1 of 2 images missing, also .*: gone\.png \(index 1\); .* with --images",
     )
     yield (
         f"run-suite --out new --prompts prompts-no-image.jsonl {with_image}",
@@ -539,7 +561,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield "experiment --out new --seeds 1", r"'--seeds': 1 is not in the range x>=2"
     yield (
         "experiment --out new --tasks 5 --learning-tasks 5",
-        r"5 of 5 tasks are for learning; leave at least",
+        r"5 of 5 tasks for learning; leave at least",
     )
     yield "experiment --out new --label-share 1.5", r"'--label-share': 1\.5 is not in the range"
     yield "experiment --out new --processes 0", r"'--processes': 0 is not in the range"

@@ -145,6 +145,17 @@ def test_h_is_short_for_help(words: tuple[str, ...], capsys: pytest.CaptureFixtu
     assert short.startswith(f"Usage: tribrain {' '.join(words)}")
 
 
+@pytest.mark.parametrize("words", sorted({words[:-1] for words in ALL} - {()}), ids=" ".join)
+def test_no_summary_in_a_group_s_help_is_cut(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert code_of(*words, "--help") == 0
+    said = capsys.readouterr().out
+    assert "..." not in said.replace("[ARGS]...", "")
+    assert max(map(len, said.splitlines())) <= 80
+
+
 @pytest.mark.parametrize(
     ("group", "typed", "near"),
     [

@@ -146,7 +146,7 @@ def test_a_repeated_option_takes_its_values_from_a_variable_as_a_shell_splits_th
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("iters = 2\n", "iters is no table"),
+        ("iters = 2\n", "iters is outside a table; put it under the name of its command, such as [run.wow]"),
         ("[rum]\n", "no table 'rum'; did you mean run?"),
         ("[run.simulatd]\n", "[run.simulatd] there is no command 'simulatd'; did you mean simulated?"),
         ("[run]\nitres = 2\n", "[run] there is no option 'itres'; did you mean iters?"),

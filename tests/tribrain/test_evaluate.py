@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from pathlib import Path
 
 import orjson
@@ -9,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from streams.messages.codec import encode
+from streams.messages.contracts import LabelSource
 from tests.trainers.bradley_terry.test_ties import messages as with_ties
 from tests.trainers.evidence.test_evaluate import tasks
 from tribrain.cli import main
@@ -108,6 +110,38 @@ def test_a_task_in_both_files_is_said_to_flatter(
     train, _ = files
     assert code_of("--pairs", train, "--holdout", train, "--learner", "critics-mean") == 0
     assert "tasks in both files: 60, so the figures flatter" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("label_sources", "n", "caption", "warns"),
+    [
+        (["human"], 0, "measured on 120 pairs, after 240 learnt", False),
+        (["human", "critic"], 60, "(labels by the critics: 60)", True),
+        (["critic"], 120, "(labels by the critics: 120)", True),
+    ],
+)
+def test_held_out_labels_that_are_the_critics_own_are_counted_and_warned_of(
+    label_sources: list[LabelSource],
+    n: int,
+    caption: str,
+    warns: bool,
+    files: tuple[str, str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    train, holdout = files
+    sources = cycle(label_sources)
+    pairs = [replace(pair, label_source=next(sources)) for pair in tasks(30, seed=2, prefix="h")]
+    Path(holdout).write_bytes(b"".join(encode(pair) + b"\n" for pair in pairs))
+    given = ("--pairs", train, "--holdout", holdout, "--learner", "critics-mean")
+    assert code_of(*given) == 0
+    shown = capsys.readouterr()
+    assert caption in " ".join(shown.out.split())
+    warning = f"the critics' own scores: {n} of 120; on these, the figures say how well a model imitates"
+    assert (warning in shown.err) == warns
+    assert code_of(*given, "--json") == 0
+    shown = capsys.readouterr()
+    assert orjson.loads(shown.out)["n_critic_labels"] == n
+    assert (warning in shown.err) == warns
 
 
 def test_a_finished_model_is_measured_under_its_name(

@@ -20,7 +20,7 @@ TEXTS = b'{"goal_instruction": "g", "chosen_prompt": "%s", "rejected_prompt": "b
         (b"{}\n", "pairs.jsonl@line 1: "),
         (b"\xe4\n", "pairs.jsonl@line 1: byte 0xe4 is not UTF-8"),
         (TEXTS % b"b", "nothing to learn from: found 1 "),
-        (TEXTS % b"a", "all 1 pairs are of one task"),
+        (TEXTS % b"a", "found 1 pair of a single task"),
     ],
     ids=["missing", "empty", "no pair", "Latin-1", "equal texts", "one task"],
 )

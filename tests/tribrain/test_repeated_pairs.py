@@ -8,11 +8,11 @@ import orjson
 import pytest
 from msgspec.structs import replace
 
+from streams.errors import counted
 from streams.messages.codec import encode
 from streams.messages.contracts import PreferencePair
 from tests import factories
 from tests.tribrain.test_cli import code_of
-from tribrain.shell.output import counted
 
 
 def votes(n: int, annotators: int) -> list[PreferencePair]:

@@ -367,7 +367,7 @@ def test_a_folder_without_a_run_is_refused_and_nothing_is_put_there(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ((), "give at least one --critic"),
+        ((), "give --critic NAME='COMMAND' or --pixel-critics"),
         (("--critic", "judge=x {prompt}"), "{video}"),
         (
             ("--critic", "judge=true {video}", "--require-critic", "nobody"),

@@ -127,7 +127,7 @@ def test_a_run_without_a_terminal_is_a_line_for_each_iteration_and_its_best_at_t
     score = f"{event.overall_score:.3f}"
     assert said.err == f"iteration 0: critics' score {score}; best {score} at 0\n{PIXELS_ALONE}\n"
     assert said.out.splitlines() == [
-        f"b: 1 iteration, best is iteration 0 with critics' score {score}; stopped by max_iters; in "
+        f"b: 1 iteration, best is iteration 0 with critics' score {score}; all iterations made; in "
         f"{tmp_path / 'b'}",
         str(tmp_path / "b" / event.artifact_path),
         f"  {event.prompt}",

@@ -30,9 +30,9 @@ def after_votes_on(n_runs: int) -> Explanation:
         (0, "It has no labels from people or validators yet, and only those are evidence."),
         (
             1,
-            "1 vote, which is no evidence yet: only votes that prefer one video of a",
+            "The one vote is not evidence yet: only votes that prefer one video of a",
         ),
-        (LATE_TASKS, f"{LATE_TASKS} votes, none of them is evidence yet: only votes"),
+        (LATE_TASKS, f"None of the {LATE_TASKS} votes is evidence yet: only votes"),
     ],
 )
 def test_before_any_label_is_evidence_it_is_said_when_one_will_be(votes: int, words: str) -> None:
@@ -47,7 +47,7 @@ def test_a_run_s_votes_are_evidence_once_eight_other_finished_runs_are_voted_on(
 def test_a_validator_s_labels_are_said_to_count_when_their_run_ends() -> None:
     labels = [message for message in tasks(1, seed=3, sources=("outcome",)) if hasattr(message, "pair_id")]
     said = gate_in_words(explain(learnt(labels).snapshot()))
-    assert "from validators, none of them is evidence yet: those of a run count when it ends" in said
+    assert "labels from validators is evidence yet: those of a run count when it ends" in said
 
 
 def test_where_no_label_is_evidence_yet_nobody_is_told_that_there_are_no_labels() -> None:

@@ -470,8 +470,7 @@ def test_a_missing_image_is_said_before_anything_is_generated(
     finally:
         (bench / "elsewhere.png").rename(bench / "frame-2.png")
     assert (
-        "1 of 3 images do not exist, nor with another extension: frame-2.png (index 2)"
-        in capsys.readouterr().err
+        "1 of 3 images missing, also with another extension: frame-2.png (index 2)" in capsys.readouterr().err
     )
     assert calls.read_text() == ""
     assert not (tmp_path / "s").exists()
@@ -485,7 +484,7 @@ def test_images_that_cannot_be_decoded_are_said_before_anything_is_generated(
     (tmp_path / "bench" / "frame-2.png").write_bytes(b"")
     done(suite(tmp_path / "bench", tmp_path / "s"), 2)
     said = capsys.readouterr().err
-    assert "2 of 3 images cannot be used: index 1: " in said
+    assert "2 of 3 images unusable: index 1: " in said
     assert "frame-2.png: cannot be decoded" in said
     assert calls.read_text() == ""
     assert not (tmp_path / "s").exists()

@@ -63,7 +63,7 @@ def test_as_text_it_says_so_too(
     assert call("train-text-rm", "--pairs", files[0], "--out", str(tmp_path / "t.json")) == 0
     said = capsys.readouterr().out
     assert "Made of 120 human labels: shown to beat chance" in said
-    assert "over 120 pairs (chance .500, 0.693), each predicted before its task was learnt" in said
+    assert "over 120 pairs (chance: 0.500, 0.693), each predicted before its task was learnt" in said
 
 
 def test_a_text_model_is_measured_with_the_keys_of_any_other(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from streams.messages.codec import encode
 from streams.messages.contracts import RunEnd, TraceEvent
 from tests import factories
 from tests.pages import write_runs
+from tests.streams.test_votes import vote
 from tribrain.story.course import course
 from tribrain.story.model import plain
 from tribrain.story.steps import difference
@@ -21,6 +23,8 @@ from tribrain.ui.films import Films
 from tribrain.ui.folders import FolderWatch
 from tribrain.ui.library import Library, RunStory, run_name
 from tribrain.ui.links import digest
+from tribrain.ui.model_page import simulated_annotators
+from tribrain.ui.now_page import not_on_topic
 
 
 def events(n: int) -> list[TraceEvent]:
@@ -51,6 +55,36 @@ def test_a_trace_that_is_being_written_is_read_to_its_last_whole_line(tmp_path: 
     watch.look()
     assert [len(run.events) for run in library.runs()] == [2]
     assert library.problems == {}
+
+
+@pytest.mark.parametrize(("runs", "says"), [(1, "1 run not on Kafka"), (6, "6 runs not on Kafka")])
+def test_runs_that_are_not_on_kafka_are_named_by_commands_that_can_be_typed(
+    runs: int, says: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "of two words"
+    write_runs(folder, runs=runs)
+    library = Library()
+    FolderWatch([folder / "runs"], library).look()
+    (attention,) = not_on_topic(library)
+    assert attention.title == says
+    assert len(attention.commands) == min(runs, 5)
+    assert ("The first 5:" in attention.text) == (runs > 5)
+    for typed in attention.commands:
+        *words, trace = shlex.split(typed)
+        assert words == ["tribrain", "log", "publish"]
+        assert Path(trace).is_file()
+
+
+def test_simulated_annotators_are_told_from_people_by_dimension() -> None:
+    votes = [
+        vote(vote_id="a", annotator="Ann"),
+        vote(vote_id="b", annotator="bot", meta={"simulated": True}),
+        vote(vote_id="c", annotator="bot", meta={"simulated": True}),
+        vote(vote_id="d", annotator="other", meta={"simulated": True}, dimension="physics"),
+    ]
+    assert simulated_annotators(votes, "") == ["bot"]
+    assert simulated_annotators(votes, "physics") == ["other"]
+    assert simulated_annotators(votes[:1], "") == []
 
 
 def test_a_trace_that_cannot_be_read_is_named_and_hides_no_other(tmp_path: Path) -> None:

@@ -12,15 +12,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.candidates import Place
 from streams.messages.codec import ContractError, decode_vote, encode
-from streams.messages.refusals import check_names, shown
-from streams.messages.votes import Vote
+from streams.messages.refusals import check_names, not_allowed, shown
+from streams.messages.votes import Answer, Vote
 
 Places = Callable[[str, str], Sequence[Place]]
 """The candidates that a video may be, by the id from an export and the run that the task names."""
@@ -29,6 +29,7 @@ _REQUIRED = ("left_run_id", "left_iter_idx", "right_run_id", "right_iter_idx", "
 _NUMBERS = ("left_iter_idx", "right_iter_idx", "plays_left", "plays_right", "response_time_s", "probability")
 COLUMNS = tuple(name for name in Vote.__struct_fields__ if name not in ("schema", "extras"))
 """Columns of a CSV file. All but ``_REQUIRED`` are optional, and unknown ones go into ``meta``."""
+_ANSWERS: tuple[Answer, ...] = get_args(Answer)
 _UNNAMED = "to-be-named"
 _CHOICES = {"A": "left", "B": "right", "no difference": "tie"}
 _SELECTED = {"left": "left", "right": "right"}
@@ -109,7 +110,7 @@ def read_label_studio(content: bytes, source: str, places: Places) -> VoteFile:
         raise BadInput(f"{source}: expected a list of tasks; export the project as JSON")
     if tasks and not any(isinstance(task.get("annotations"), list) for task in tasks):
         raise BadInput(
-            f"{source}: none of its {len(tasks)} tasks has annotations; export the project as "
+            f"{source}: found {counted(len(tasks), 'task')}, none with annotations; export the project as "
             "JSON (not JSON-MIN)"
         )
     found = VoteFile()
@@ -197,6 +198,9 @@ def _of_line(line: bytes, place: str) -> tuple[Vote, str]:
 
 def _vote(said: dict[str, Any], place: str) -> tuple[Vote, str]:
     """A vote with its own id unchanged; any other identified by who said it, about what, and when."""
+    answer = said.get("answer")
+    if isinstance(answer, str) and answer not in _ANSWERS:  # the contract's own list has null, too
+        raise BadInput(f"answer: {not_allowed(answer, _ANSWERS)}")
     named = said.get("vote_id") not in (None, "")
     vote = _checked(said if named else {**said, "vote_id": _UNNAMED}, place)
     if named:
@@ -210,7 +214,7 @@ def _of_annotation(
 ) -> tuple[Vote, str]:
     data = task.get("data")
     if not isinstance(data, dict):
-        raise BadInput("the task has no data; import tasks that export-preferences wrote")
+        raise BadInput("the task has no data; import tasks that tribrain pairs share wrote")
     answer = _answer(annotation)
     left, right = (_candidate(data, side, places) for side in ("a", "b"))
     annotator = _person(annotation.get("completed_by"))
@@ -257,7 +261,7 @@ def _candidate(data: Mapping[str, Any], side: str, places: Places) -> Place:
         return run_id, iter_idx
     video = data.get(side)
     if not isinstance(video, str) or not video:
-        raise BadInput(f"the task names no video {side}; import tasks that export-preferences wrote")
+        raise BadInput(f"the task names no video {side}; import tasks that tribrain pairs share wrote")
     found = places(video, str(data.get("run_id") or ""))
     if not found:
         raise BadInput(

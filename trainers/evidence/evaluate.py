@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.contracts import TRUSTED_SOURCES, PreferencePair, RewardSnapshot
 from streams.messages.feature_names import is_critic
 from trainers.bradley_terry.estimators import LEARNERS, Recipe
@@ -133,7 +133,8 @@ def ties_of(pairs: Sequence[PreferencePair]) -> Flags:
     """(n,): whether each is a tie. Raises BadInput if all are."""
     ties = np.array([pair.tie for pair in pairs], dtype=np.bool_)
     if ties.all():
-        raise BadInput(f"all {len(ties)} pairs are ties; expected some in which one side is better")
+        found = counted(len(ties), "pair")
+        raise BadInput(f"found {found}, each a tie; expected some in which one side is better")
     return ties
 
 

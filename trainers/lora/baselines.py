@@ -49,7 +49,7 @@ def _grams(train: Sequence[TextPair], held_out: Sequence[TextPair]) -> tuple[csr
 
 
 def _learn_and_predict(train: Sequence[TextPair], held_out: Sequence[TextPair]) -> Array:
-    """Predictions of ``train-text-rm`` after one pass over the training part."""
+    """Predictions of ``tribrain reward train-text`` after one pass over the training part."""
     reward = NgramReward(train_on_texts([_as_labelled(pair) for pair in train]))
     goals, chosen, rejected = zip(*((p.goal, p.chosen, p.rejected) for p in held_out), strict=True)
     return reward.prob_prefer(goals, chosen, rejected)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.contracts import PreferencePair
 from trainers.lora.architectures import targets_of
 from trainers.lora.base_model import BaseModel, find_base
@@ -147,9 +147,9 @@ def _check_differences(train: EncodedPairs, length: int) -> None:
     sides = zip(train.chosen, train.rejected, train.weights, strict=True)
     if not any(chosen.ids != rejected.ids and weight > 0 for chosen, rejected, weight in sides):
         raise BadInput(
-            f"nothing to learn from: each of {len(train.chosen)} pairs has two texts with the same tokens; "
-            f"they differ only in what the tokenizer leaves out (spaces, case) or behind {length} tokens: "
-            "expected other texts, or another base model or --length"
+            f"nothing to learn from: found {counted(len(train.chosen), 'pair')}, each of two texts with the "
+            "same tokens; they differ only in what the tokenizer leaves out (spaces, case) or behind "
+            f"{counted(length, 'token')}: expected other texts, or another base model or --length"
         )
 
 

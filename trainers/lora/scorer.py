@@ -130,7 +130,7 @@ class AdapterScorer:
 
 
 def open_reward(folder: Path, *, base: str | None = None, device: str = "cpu") -> AdapterScorer:
-    """The scorer of a folder that ``train-lora-rm`` wrote. Raises BadInput."""
+    """The scorer of a folder that ``tribrain reward train-lora`` wrote. Raises BadInput."""
     return AdapterScorer(read_adapter(folder), base=base, device=device)
 
 

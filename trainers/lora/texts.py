@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.contracts import TRUSTED_SOURCES, PreferencePair
 from trainers.evidence.proxies import label_weights
 from trainers.pairs.judgements import dimension_of
@@ -123,7 +123,7 @@ def split_by_task(
     tasks = sorted({pair.task for pair in pairs}, key=lambda task: _digest(f"{seed}:{task}"))
     if len(tasks) < 2:
         raise BadInput(
-            f"all {len(pairs)} pairs are of one task, and one task has to be held out; "
+            f"found {counted(len(pairs), 'pair')} of a single task, and one task has to be held out; "
             "expected pairs of two tasks or more"
         )
     n_held_out = min(max(round(fraction * len(tasks)), 1), len(tasks) - 1)

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.contracts import PairMessage, PreferencePair, RewardSnapshot
 from trainers.bradley_terry.estimators import Recipe
 from trainers.bradley_terry.features import difference
@@ -40,16 +40,18 @@ def train_on_pairs(
     """
     given, messages = messages, standing(messages)
     if given and not messages:
-        raise BadInput(f"all of the {len(given)} pairs are taken back, so there is nothing to learn")
+        raise BadInput(f"nothing to learn from: found {counted(len(given), 'pair')}, each taken back")
     of_any = [message for message in messages if isinstance(message, PreferencePair)]
     pairs = [pair for pair in of_any if pair.model == model]
     if of_any and not pairs:
         names = ", ".join(sorted({repr(pair.model) for pair in of_any}))
-        raise BadInput(f"none of the {len(of_any)} pairs is for the model {model!r}; give --model: {names}")
+        found = counted(len(of_any), "pair")
+        raise BadInput(f"found {found}, none for the model {model!r}; give --model: {names}")
     if not any(difference(pair.chosen_critics, pair.rejected_critics) for pair in pairs):
         raise BadInput(
-            f"none of the {len(pairs)} pairs has a critic score on both sides, so there is nothing to learn; "
-            "expected scores of the same critic, as export-preference-pairs takes them from critic_results"
+            f"nothing to learn from: found {counted(len(pairs), 'pair')}, none with a critic's score on "
+            "both sides; expected scores of the same critic, as tribrain pairs export takes them from "
+            "critic_results"
         )
     pairs_of_task: Counter[tuple[str, str, str]] = Counter(
         (dimension_of(pair), task_of(pair), pair.label_source) for pair in pairs

@@ -185,7 +185,7 @@ class RunPairing:
 
 
 def pairs_of_run(events: Iterable[TraceEvent], rules: PairingRules) -> list[PreferencePair]:
-    """The pairs of a finished run, as ``export-preference-pairs`` writes them.
+    """The pairs of a finished run, as ``tribrain pairs export`` writes them.
 
     Critic-labelled pairs come first, in the order of TriBrain 0.6.2: by rank of the chosen side, then of
     the rejected one (``best_vs_rest``), or by iteration (``adjacent``).

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.contracts import PairMessage, PreferencePair, TextSnapshot
 from trainers.pairs.judgements import dimension_of
 from trainers.text.learner import TextLearner, task_name
@@ -26,16 +26,17 @@ def train_on_texts(
     pairs = [pair for pair in of_model if not dimension_of(pair)]
     if of_any and not of_model:
         names = ", ".join(sorted({repr(pair.model) for pair in of_any}))
-        raise BadInput(f"none of the {len(of_any)} pairs is for the model {model!r}; give --model: {names}")
+        found = counted(len(of_any), "pair")
+        raise BadInput(f"found {found}, none for the model {model!r}; give --model: {names}")
     if of_any and not pairs:
         raise BadInput(
-            f"all {len(of_any)} pairs judge one dimension each, but a text reward needs overall judgements; "
-            "expected pairs without a dimension"
+            f"found {counted(len(of_any), 'pair')}, each on one dimension, but a text reward needs overall "
+            "judgements; expected pairs without a dimension"
         )
     decided = [pair for pair in pairs if pair.weight > 0 and not pair.tie]
     if not any(pair.chosen_prompt != pair.rejected_prompt for pair in decided):
         raise BadInput(
-            f"nothing to learn from: found {len(pairs)} pairs, none of them with two different texts, a "
+            f"nothing to learn from: found {counted(len(pairs), 'pair')}, none with two different texts, a "
             "weight above 0 and no tie; expected chosen_prompt and rejected_prompt that differ"
         )
     learner = TextLearner(model, pairs_of_task=Counter(task_name(pair) for pair in pairs if not pair.tie))

@@ -29,6 +29,9 @@ class Evaluation:
     """Pairs that were measured on, without ties."""
     ties: int
     """Pairs on which neither side was better."""
+    critic_labels: int
+    """Of ``pairs``, those whose label is the critics' own score. On these, the figures say how well the
+    reward imitates its critics, not what people prefer."""
     accuracy: float
     """Share on which the reward prefers what was preferred."""
     accuracy_ci95: Interval | None
@@ -51,7 +54,7 @@ def evaluate(
     seed: int = 0,
     ignore: Collection[str] = (),
 ) -> Evaluation:
-    """How good the reward is on pairs or a table, as ``tribrain reward evaluate --model`` measures it.
+    """How good the reward is on pairs or a table, as ``tribrain reward evaluate --reward`` measures it.
 
     - ``reward``: what is measured
     - ``comparisons``: of other tasks than those that were learnt, else the figures flatter
@@ -77,6 +80,7 @@ def evaluate(
     return Evaluation(
         pairs=len(unseen) - n_ties,
         ties=n_ties,
+        critic_labels=sum(pair.label_source == "critic" and not pair.tie for pair in unseen),
         accuracy=found["accuracy"],
         accuracy_ci95=_interval(found["accuracy_ci95"]),
         log_loss=found["log_loss"],

@@ -45,7 +45,7 @@ class RewardFeed:
 
         self._came = Event()
         self.snapshots: SnapshotFeed = SnapshotFeed(
-            open_kafka(bootstrap_servers, "log snapshots list", model),
+            open_kafka(bootstrap_servers, "log snapshots list", model, given_by='RewardFeed("host:port")'),
             model,
             critics=critics,
             on_snapshot=lambda _: self._came.set(),

@@ -81,7 +81,8 @@ def refine(
         publisher = spool = None
         if publish_to is not None:
             spool = spool_of(folder)
-            publisher = stack.enter_context(publishing(open_kafka(publish_to, "log publish"), folder, spool))
+            settings = open_kafka(publish_to, "log publish", given_by='publish_to="host:port"')
+            publisher = stack.enter_context(publishing(settings, folder, spool))
         loop = RefinementLoop(
             goal=goal,
             world=world,

@@ -14,7 +14,7 @@ from cloup import option_group
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from runner.look import look_at, put_as_mp4
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.files import read_text
 from streams.messages.contracts import RewardSnapshot
 from streams.snapshots.serving import ServingSnapshot
@@ -32,7 +32,7 @@ from tribrain.data.dataset_plots import rewards_plot, tasks_plot
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.option_types import FiniteFloat, Integer
-from tribrain.shell.output import counted, progress
+from tribrain.shell.output import progress
 
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from streams.errors import counted
 from trainers.datasets.rewards import RatedSample
 from tribrain.figures.plots import CRITICS, MODEL, Picture, new_figure, plain, png, whole_numbers
-from tribrain.shell.output import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

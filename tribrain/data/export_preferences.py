@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from runner.interfaces import GenerationFailed
 from runner.look import put_as_mp4
 from runner.video import is_plain_mp4, read_first_frame, read_video
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.codec import ContractError
 from streams.messages.contracts import LabelSource, PairStrategy
 from trainers.datasets.labelling import LABELLING_CONFIG, labelling_tasks
@@ -42,7 +42,7 @@ from trainers.pairs.pairing import PairingRules
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.option_types import PATH
-from tribrain.shell.output import counted, progress, write_output
+from tribrain.shell.output import progress, write_output
 
 _SCHEMA = "tribrain.preferences/1"
 _Format = Literal["trl", "video-dpo", "label-studio"]

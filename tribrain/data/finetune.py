@@ -16,7 +16,7 @@ from runner.command_template import CommandTemplate
 from runner.finetune.comparison import PairedTask, WorldOf
 from runner.finetune.tasks import generated_by, simulated, simulated_tasks, tasks_of
 from runner.interfaces import AnyCritic
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.files import read_text
 from streams.messages.contracts import FinetuneEvent, RewardSnapshot
 from streams.snapshots.serving import ServingSnapshot
@@ -35,7 +35,6 @@ from tribrain.shell.exclusive_lock import exclusive_lock
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.kafka_access import open_kafka
-from tribrain.shell.output import counted
 from tribrain.shell.service_end import saying_end
 
 _PLACES = ("dataset", "out", "base", "runs")

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from streams.errors import counted
 from streams.messages.contracts import RewardSnapshot
-from tribrain.shell.output import counted
 from tribrain.story.gains import GainEstimate, difference_of_means, mean_over_runs
 from tribrain.story.traced_run import Steered, TracedRun
 

@@ -1,4 +1,4 @@
-"""The demo's text reward model: trained by ``serve-lora`` beside the runs, which take it up as they go on."""
+"""The demo's text reward model: trained by ``serve lora`` beside the runs, which take it up as they go on."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from types import TracebackType
 from typing import Any
 
 from runner.rewards.adapter_feed import NAME, AdapterFeed
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.kafka.settings import Settings
 from streams.messages.contracts import AdapterSnapshot, TraceEvent
 from trainers.lora.base_model import packaged_base
 from trainers.lora.extra import require_extra
-from tribrain.shell.output import counted
 from tribrain.shell.supervisor import ServiceProcess
 
 REWRITES = 4

@@ -60,7 +60,8 @@ _GROUPS = (
             "--ui",
             "with_page",
             is_flag=True,
-            help="Open the page to vote on, and continue until Ctrl-C. Labels then come from votes only.",
+            help="Open the page to vote on, and continue until Ctrl-C. No validator then judges videos; "
+            "people's votes do.",
         ),
         click.option("--browser/--no-browser", default=True, help="With --ui: open a browser."),
         click.option(

@@ -17,13 +17,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from runner.loop.result import RunResult
+from streams.errors import counted
 from streams.kafka.settings import Settings
 from streams.messages.codec import decode_pair, decode_trace
 from streams.messages.contracts import PairsEnd, PreferencePair, RewardSnapshot, TraceEvent
 from streams.messages.stored import StoredMessage
 from streams.messages.votes import Vote
 from tribrain.demo.lora import AdapterMonitor
-from tribrain.shell.output import counted
 from tribrain.shell.supervisor import ServiceProcess
 
 _RATE_WINDOW_S = 5.0

@@ -5,9 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from tribrain.demo.folder import SUMMARY, VOTES, read_people
-from tribrain.shell.output import counted
 
 _MARK = ".tribrain-demo"
 

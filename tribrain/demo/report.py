@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from streams.errors import counted
 from streams.messages.contracts import RewardSnapshot
 from streams.messages.feature_names import is_critic
 from trainers.bradley_terry.explain import Explanation, explain
@@ -15,7 +16,6 @@ from tribrain.demo.findings import QUALITY, Gains, gains_of, headline, lead, ste
 from tribrain.demo.folder import Demo, HistoryLine, PeopleSummary, Summary, VoterSummary, read_demo
 from tribrain.figures.drawing import Drawing
 from tribrain.figures.report_plots import LearningStep, course_plot, evidence_plot, log_loss_plot, mean_curve
-from tribrain.shell.output import counted
 from tribrain.story.model import SOURCES, EffectRow, effect_rows, gate_in_words
 from tribrain.story.report import Figure, Told, WrittenReport, write_report
 from tribrain.story.traced_run import TracedRun

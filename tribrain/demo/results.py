@@ -10,6 +10,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from streams.errors import counted
 from streams.files import write_atomically
 from streams.messages.codec import encode
 from streams.messages.contracts import RewardSnapshot, TraceEvent
@@ -20,7 +21,6 @@ from tribrain.demo.folder import VOTES
 from tribrain.demo.lora import DemoLoraPlan, adapter_lines
 from tribrain.demo.progress import DemoRun, Monitor
 from tribrain.demo.votes import DemoVotes
-from tribrain.shell.output import counted
 from tribrain.story.model import odds_of_all
 
 
@@ -115,7 +115,7 @@ def print_results(
     first = summary["first_snapshot_s"]
     console.print(
         f"{counted(len(summary['runs']), 'run')}, {counted(summary['events'], 'event')}, "
-        f"{counted(summary['pairs'], 'pair')} ({summary['pairs_learnt']} learnt), "
+        f"{counted(summary['pairs'], 'pair')} ({summary['pairs_learnt']:,} learnt), "
         f"{counted(summary['snapshots'], 'snapshot')}"
         + (f", the first after {first:.1f} s" if first is not None else "")
         + f"; {summary['wall_s']:.0f} s in all."

@@ -9,8 +9,8 @@ import numpy as np
 
 from runner.lab.experiment_figures import Estimate, Figures
 from runner.lab.experiment_plan import CONDITIONS, ExperimentPlan
+from streams.errors import counted
 from tribrain.figures.plots import CRITICS, MODEL, Picture, new_figure, plain, png, whole_numbers
-from tribrain.shell.output import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -24,6 +24,7 @@ from runner.lab.finetune_experiment import (
     compare,
     finetune_figures,
 )
+from streams.errors import counted
 from tribrain.lab import lab_options
 from tribrain.lab.experiment import points
 from tribrain.lab.finetune_plot import finetune_plot
@@ -32,8 +33,8 @@ from tribrain.lab.workers import compute
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.dry_run import dry_run
-from tribrain.shell.option_types import FiniteFloat, Integer
-from tribrain.shell.output import counted, write_output
+from tribrain.shell.option_types import PATH, FiniteFloat, Integer
+from tribrain.shell.output import write_output
 
 _PART = "finetune"
 
@@ -87,7 +88,9 @@ class FinetuneExperimentOptions:
         "Folder of the experiment; an unfinished one continues.",
         default=Path("outputs/experiment-finetune"),
     ),
-    options.plot,
+    click.option(
+        "--plot", type=PATH, metavar="FILE.png", help="Write the plot, experiment.png, into this file, too."
+    ),
     dry_run,
     options.as_json,
 )

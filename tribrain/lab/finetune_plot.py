@@ -1,4 +1,4 @@
-"""The picture of ``experiment-finetune``: quality over the rounds, and what the arms differ by."""
+"""The picture of ``lab finetune``: quality over the rounds, and what the arms differ by."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from runner.lab.finetune_experiment import (
     FinetuneExperimentPlan,
     FinetuneFigures,
 )
+from streams.errors import counted
 from tribrain.figures.plots import CRITICS as CRITICS_COLOUR
 from tribrain.figures.plots import MODEL, Picture, new_figure, plain, png, whole_numbers
 from tribrain.lab.experiment_plot import draw_estimates
-from tribrain.shell.output import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

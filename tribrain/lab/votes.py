@@ -13,12 +13,13 @@ from cloup import option_group
 
 from runner.lab.judged_pairs import known_alone, read_judged_pairs
 from runner.lab.vote_experiment import RULES, Arm, VoteExperimentFigures, arms_of, measure_votes
+from streams.errors import counted
 from streams.messages.files import read_candidates
 from trainers.pairs.judgements import dimension_of
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.option_types import PATH, FiniteFloat, Integer
-from tribrain.shell.output import columns, counted, progress
+from tribrain.shell.output import columns, progress
 from tribrain.shell.renamed import Renamed
 
 

@@ -13,6 +13,7 @@ import msgspec
 import orjson
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
+from streams.errors import counted
 from streams.kafka.probe import check_access
 from streams.kafka.rights import Right
 from tribrain.shell import options
@@ -20,7 +21,7 @@ from tribrain.shell.command import Command
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import PATH
-from tribrain.shell.output import cannot_write, columns, counted, progress
+from tribrain.shell.output import cannot_write, columns, progress
 
 if TYPE_CHECKING:
     from streams.backup.archive import Contents
@@ -63,7 +64,7 @@ def backup(out: Path, bootstrap_servers: str | None, as_json: bool) -> None:
         click.echo(orjson.dumps(told | _told(contents)))
         return
     held = counted(contents.records, "message")
-    click.echo(f"{out}: {held} in {written.size} bytes, as of {_moment(contents)}")
+    click.echo(f"{out}: {held} in {counted(written.size, 'byte')}, as of {_moment(contents)}")
     _say(contents)
 
 
@@ -93,9 +94,9 @@ def restore(
         held = counted(archive.contents.records, "message")
         done = f"{file} is whole: {held}, as of {_moment(archive.contents)}"
     else:
+        archive = open_archive(file)  # before anything is asked of the broker
         given = open_kafka(bootstrap_servers, "log restore")
         settings = replace(given, replication_factor=replication_factor)
-        archive = open_archive(file)
         # Of other models than the default one, too, and before anything is written.
         check_access(settings, [Right("Read", "group", name) for name in archive.contents.groups])
 

@@ -8,7 +8,7 @@ import click
 import orjson
 from rich.progress import MofNCompleteColumn, TextColumn
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.kafka.settings import Settings
 from streams.messages.dead_letters import DeadLetter, pending_letters
 from tribrain.log.dlq_replay import replay_letters
@@ -17,7 +17,7 @@ from tribrain.shell.command import Command
 from tribrain.shell.group import Group
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
-from tribrain.shell.output import counted, progress
+from tribrain.shell.output import progress
 
 _TOLD = 5
 """Letters that are named in an error."""

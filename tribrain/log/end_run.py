@@ -10,7 +10,7 @@ import click
 import orjson
 from rich.console import Console
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.codec import ContractError, decode_run_closed, decode_trace, encode
 from streams.messages.contracts import RunEnd, RunRevision, TraceEvent
 from streams.messages.stored import Outgoing, StoredMessage
@@ -19,7 +19,6 @@ from tribrain.shell.command import Command
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import Seconds
-from tribrain.shell.output import counted
 
 
 @click.command(

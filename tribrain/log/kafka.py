@@ -13,7 +13,7 @@ import click
 import orjson
 from rich.console import Console
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.kafka.security import NOT_SECURED
 from streams.kafka.settings import Settings
 from streams.messages.files import read_trace
@@ -24,7 +24,6 @@ from tribrain.shell.group import Group
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import PATH, Integer
-from tribrain.shell.output import counted
 
 if TYPE_CHECKING:
     from streams.spool.publish_now import PublishedTrace
@@ -124,6 +123,7 @@ def publish_trace(trace: Path, bootstrap_servers: str | None, as_json: bool) -> 
 
     A running tribrain serve trainer makes pairs of it. Sending a trace twice does no harm.
     """
+    read_trace(trace)  # before anything is asked of the broker
     settings = open_kafka(bootstrap_servers, "log publish")
     published = send_trace(settings, trace)
     if as_json:
@@ -136,8 +136,6 @@ def publish_trace(trace: Path, bootstrap_servers: str | None, as_json: bool) -> 
 
 def send_trace(settings: Settings, trace: Path) -> PublishedTrace:
     """Send a trace to topics that are made where they are missing, and wait for it. Raises BadInput."""
-    read_trace(trace)  # before anything is asked of the broker
-
     from streams.kafka.topics import create_topics
     from streams.spool.publish_now import publish_trace_file
 

@@ -15,7 +15,7 @@ import orjson
 from cloup import option_group
 from rich.progress import SpinnerColumn, TextColumn
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.kafka.settings import Settings
 from streams.messages.codec import decode_snapshot
 from streams.messages.contracts import PairStrategy
@@ -28,7 +28,7 @@ from tribrain.shell.command import Command
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import MOMENT, OFFSET, PATH
-from tribrain.shell.output import counted, progress, write_output
+from tribrain.shell.output import progress, write_output
 from tribrain.shell.renamed import Renamed
 
 if TYPE_CHECKING:

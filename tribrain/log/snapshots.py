@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, TextColumn
 from rich.table import Table
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.codec import encode
 from streams.messages.contracts import Checkpoint, RewardSnapshot
 from streams.messages.held import Held
@@ -25,7 +25,7 @@ from tribrain.shell.group import Group
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import Integer
-from tribrain.shell.output import counted, progress
+from tribrain.shell.output import progress
 from tribrain.story.model import odds_of_all
 
 
@@ -53,7 +53,7 @@ def list_snapshots(bootstrap_servers: str | None, model: str, as_json: bool) -> 
     for column in ("version", "published", "gate", "labels", "log loss", "critics' mean"):
         table.add_column(column)
     for row in rows:
-        labels = ", ".join(f"{n} {source}" for source, n in row["labels"].items())
+        labels = ", ".join(f"{n:,} {source}" for source, n in row["labels"].items())
         losses = (
             "–" if row[key] is None else f"{row[key]:.3f}" for key in ("log_loss", "log_loss_critics_mean")
         )

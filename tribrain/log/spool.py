@@ -11,7 +11,7 @@ import click
 import orjson
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.kafka.probe import check_access
 from streams.kafka.rights import Right
 from streams.kafka.settings import Settings
@@ -23,7 +23,7 @@ from tribrain.shell.group import Group
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import PATH
-from tribrain.shell.output import counted, progress
+from tribrain.shell.output import progress
 
 _WAIT_S = 0.2
 _STUCK_S = 30.0
@@ -55,7 +55,7 @@ def status(path: Path, spool_dir: Path | None, as_json: bool) -> None:
     if found.oldest_age_s is not None:
         click.echo(f"the oldest has waited for {found.oldest_age_s:.0f} s")
     for run_id, count in sorted(found.waiting.items()):
-        click.echo(f"  {run_id}: {count}")
+        click.echo(f"  {run_id}: {count:,}")
     _say_refused(found)
     _say_others(others)
 
@@ -80,9 +80,9 @@ def flush(
     Refused events are tried again. It gives up after 30 s without progress; exit code 1 if anything is left.
     Sending twice does no harm.
     """
-    settings = open_kafka(bootstrap_servers)
     path, others = _spools_at(path, spool_dir)
     with Spool(path, create=False) as opened:
+        settings = open_kafka(bootstrap_servers)
         opened.wait_again()
         topics = sorted({record.topic for record in opened.oldest()})
         check_access(settings, [Right("Write", "topic", topic) for topic in topics])

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import SpinnerColumn, TextColumn
 from rich.table import Table
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.kafka.settings import Settings, trainer_group
 from streams.messages.contracts import PairStrategy
 from streams.messages.stored import StoredMessage
@@ -23,7 +23,7 @@ from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
-from tribrain.shell.output import counted, progress
+from tribrain.shell.output import progress
 
 if TYPE_CHECKING:
     from trainers.processing.verify import StateReport
@@ -112,19 +112,21 @@ def state_of(
 def _say(report: StateReport) -> None:
     table = Table(title=f"model {report.model!r}", show_header=False)
     recorded = (
-        "not counted after a rollback or on another log" if report.recorded is None else str(report.recorded)
+        "not counted after a rollback or on another log"
+        if report.recorded is None
+        else f"{report.recorded:,}"
     )
     rows = {
-        "pairs on the topic": f"{report.pairs}, of them {report.from_elsewhere} from elsewhere; and "
-        f"{report.repeated} repetitions",
+        "pairs on the topic": f"{report.pairs:,}, of them {report.from_elsewhere:,} from elsewhere; "
+        f"repetitions: {report.repeated:,}",
         "missing": _some(report.missing),
         "unexplained": _some(report.unexplained),
         "runs not closed yet": _some(report.not_closed),
-        "votes not formed yet": str(report.votes_to_come),
-        "open runs": str(report.open_runs),
+        "votes not formed yet": f"{report.votes_to_come:,}",
+        "open runs": f"{report.open_runs:,}",
         "newest snapshot": "none" if report.version is None else f"version {report.version}",
-        "pairs learnt": f"{report.learnt} (on the topic until then: {recorded}; since then: "
-        f"{report.not_learnt})",
+        "pairs learnt": f"{report.learnt:,} (on the topic until then: {recorded}; since then: "
+        f"{report.not_learnt:,})",
         "bit for bit": {True: "yes", False: "NO", None: "–"}[report.identical],
     }
     for name, value in rows.items():
@@ -145,4 +147,4 @@ def _say(report: StateReport) -> None:
 
 def _some(names: tuple[str, ...]) -> str:
     listed = ", ".join(names[:20])
-    return f"{len(names)}" + (f": {listed}{' …' if len(names) > 20 else ''}" if names else "")
+    return f"{len(names):,}" + (f": {listed}{' …' if len(names) > 20 else ''}" if names else "")

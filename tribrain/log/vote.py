@@ -11,7 +11,7 @@ import click
 import orjson
 from rich.console import Console
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.files import read_text
 from streams.kafka.settings import Settings
 from streams.messages.candidates import Place
@@ -22,7 +22,7 @@ from tribrain.shell.exit_codes import FAILED
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import PATH
-from tribrain.shell.output import counted, write_output
+from tribrain.shell.output import write_output
 
 if TYPE_CHECKING:
     from trainers.datasets.vote_files import VoteFile
@@ -87,12 +87,16 @@ def vote(
             raise click.UsageError("--format and --runs are for --import alone")
         _export(out, open_kafka(bootstrap_servers, "log vote --export"), as_json=as_json)
     elif given is not None:
-        settings = open_kafka(bootstrap_servers, "log vote --import")
-        _import(given, file_format, runs, settings, as_json=as_json)
+        _import(given, file_format, runs, bootstrap_servers, as_json=as_json)
 
 
 def _import(
-    file: Path, file_format: _Format | None, runs: Sequence[Path], settings: Settings, *, as_json: bool
+    file: Path,
+    file_format: _Format | None,
+    runs: Sequence[Path],
+    bootstrap_servers: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     # Not at the top, here and below: Kafka's client and what reads videos take a while to load.
     from streams.kafka.topics import create_topics
@@ -105,6 +109,7 @@ def _import(
     read = _read(file, file_format, runs)
     if not (read.statements or read.unusable or read.skipped):
         raise BadInput(f"{file}: holds no votes")
+    settings = open_kafka(bootstrap_servers, "log vote --import")
     kept = _keep(file, file_format, read)
     create_topics(settings)
     with Console(stderr=True).status("reading the votes that are known"):
@@ -133,16 +138,16 @@ def _import(
         click.echo(orjson.dumps(said))
     else:
         click.echo(
-            f"{file}: votes published to {settings.votes_topic}: {published}; known already: "
-            f"{said['known']}; cancelled: {read.skipped}"
+            f"{file}: votes published to {settings.votes_topic}: {published:,}; known already: "
+            f"{said['known']:,}; cancelled: {read.skipped:,}"
         )
         if unknown:
             click.echo(_waiting(unknown), err=True)
         for each in read.unusable[:_SHOWN]:
             click.echo(f"  {each.place}: {each.reason}", err=True)
         if kept is not None:
-            more = f" ({len(read.unusable) - _SHOWN} more)" if len(read.unusable) > _SHOWN else ""
-            click.echo(f"{len(read.unusable)} cannot be used{more}; they are kept in {kept}", err=True)
+            more = f" ({len(read.unusable) - _SHOWN:,} more)" if len(read.unusable) > _SHOWN else ""
+            click.echo(f"unusable: {len(read.unusable):,}{more}; kept in {kept}", err=True)
     if refused:
         reasons = "; ".join(f"{vote_id}: {reason}" for vote_id, reason in refused.items())
         raise BadInput(f"{file}: some votes cannot be on Kafka: {reasons}")
@@ -230,8 +235,8 @@ def _export(out: Path, settings: Settings, *, as_json: bool) -> None:
         )
     else:
         click.echo(
-            f"{counted(len(votes), 'vote')} written to {out}; messages that repeat one of them: {repeated}; "
-            f"that cannot be read: {unreadable}"
+            f"{counted(len(votes), 'vote')} written to {out}; {counted(repeated, 'duplicate')}, "
+            f"{counted(unreadable, 'unreadable message')}"
         )
 
 

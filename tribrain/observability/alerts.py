@@ -255,8 +255,8 @@ ALERTS: tuple[Alert, ...] = (
         for_min=0,
         severity="warning",
         summary="A model that steered is a shadow again.",
-        means="A drift alarm, or strong evidence that the critics' mean has become better. Runs go on by the "
-        "critics alone.",
+        means="A drift alarm, or strong evidence that the critics' mean has become better, or the model's "
+        "own evidence has fallen to 1 in 20. Runs go on by the critics alone.",
         do="`tribrain log snapshots list` shows since when; compare the log loss on the dashboard. New "
         "critics or a new generator are the usual reasons. `tribrain log snapshots rollback` goes back to an "
         "earlier model.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,9 +14,7 @@ import orjson
 from cloup import option_group
 from msgspec.structs import replace
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from streams.errors import BadInput
 from streams.messages.contracts import OVERALL, PairMessage, PreferencePair, RewardSnapshot, TextSnapshot
@@ -42,11 +40,12 @@ from trainers.lora.extra import require_extra
 from trainers.pairs.judgements import dimension_of
 from trainers.pairs.weights import task_of, task_of_text
 from trainers.pairs.withdrawn import standing
+from tribrain.rewards.evaluation_table import Counts, print_table, warn
 from tribrain.rewards.result_plots import reliability_plot
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.option_types import PATH, Integer
-from tribrain.shell.output import counted, progress, write_output
+from tribrain.shell.output import progress, write_output
 
 _BY_DEFAULT = ("laplace", "river-logistic", BATCH, MEAN, SINGLE)
 
@@ -117,7 +116,8 @@ def evaluate_rm(**given: Any) -> None:
     Online learners see each pair once; batch is scikit-learn's optimum over all pairs (L2 chosen by
     cross-validation over tasks). With --pairs, each critic's 1st to 99th percentile in the training pairs is
     mapped to [0, 1]. log_loss_after_100 is after 100 random pairs. Intervals are from a bootstrap over tasks,
-    so one task has none. Ties count only in "with ties", the log loss of three answers.
+    so one task has none. Ties count only in "with ties", the log loss of three answers. On labels that are
+    the critics' own scores, the figures say how well a model imitates its critics.
     """
     chosen = EvaluationOptions(**given)
     if (chosen.pairs is None) == (chosen.reward is None):
@@ -141,12 +141,18 @@ def evaluate_rm(**given: Any) -> None:
     if chosen.plot is not None:
         curves = {name: reliability(one, ties) for name, one in measured.items()}
         write_output(chosen.plot, reliability_plot(curves).png)
+    counts = Counts(
+        n_train=n_train,
+        n_test=len(unseen),
+        n_ties=int(ties.sum()),
+        n_critic_labels=sum(pair.label_source == "critic" for pair in unseen),
+        n_shared_tasks=n_shared,
+    )
     if chosen.as_json:
-        n_ties = int(ties.sum())
-        sizes = {"n_train": n_train, "n_test": len(unseen), "n_ties": n_ties, "n_shared_tasks": n_shared}
-        click.echo(orjson.dumps({**sizes, "learners": results}))
-        return
-    _say(results, n_train, len(unseen), int(ties.sum()), n_shared)
+        click.echo(orjson.dumps({**asdict(counts), "learners": results}))
+    else:
+        print_table(results, counts)
+    warn(results, counts)
 
 
 def _of_model(
@@ -165,7 +171,9 @@ def _of_model(
         reward = reward_on(snapshot, dimension)
         return unseen, {snapshot.model: measure_snapshot(reward, unseen)}, sum(reward.labels.values())
     if not (model / "reward.json").is_file():
-        raise BadInput(f"{model}: has no reward.json; expected a folder that train-lora-rm has written")
+        raise BadInput(
+            f"{model}: has no reward.json; expected a folder that tribrain reward train-lora has written"
+        )
     require_extra()
 
     from trainers.lora.scorer import open_reward
@@ -240,40 +248,3 @@ def _measure(
                 done[name] = one
                 bar.advance(task)
     return done
-
-
-def _say(
-    results: dict[str, dict[str, Any]], n_train: int, n_test: int, n_ties: int, n_shared: int | None
-) -> None:
-    of_which = f" (ties: {n_ties})" if n_ties else ""
-    table = Table(title=f"measured on {counted(n_test, 'pair')}{of_which}, after {n_train} learnt")
-    with_ties = ("with ties",) if n_ties else ()
-    for column in ("", "accuracy", "log loss [95%]", "ECE", "after 100", "SD of orders", *with_ties):
-        table.add_column(column)
-    for name, of in results.items():
-        after = of["log_loss_after_100"]
-        table.add_row(
-            name,
-            f"{of['accuracy']:.3f}",
-            _with_interval(of["log_loss"], of["log_loss_ci95"]),
-            f"{of['ece']:.3f}",
-            _or_dash(after),
-            "–" if after is None else f"{of['log_loss_sd_over_orders']:.4f}",
-            *[_or_dash(of["log_loss_with_ties"]) for _ in with_ties],
-        )
-    Console().print(table)
-    if any(of["log_loss_ci95"] is None for of in results.values()):
-        click.echo("all pairs are of one task, which has no intervals", err=True)
-    if n_shared:
-        click.echo(f"tasks in both files: {n_shared}, so the figures flatter; keep tasks apart", err=True)
-
-
-def _or_dash(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _with_interval(value: float, interval: Sequence[float] | None) -> str:
-    if interval is None:
-        return f"{value:.3f}"
-    low, high = np.round(interval, 3)
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"

@@ -8,14 +8,14 @@ from pathlib import Path
 import click
 import orjson
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.files import read_snapshot
 from trainers.bradley_terry.explain import Explanation, explain
 from trainers.bradley_terry.reward import reward_on
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.option_types import PATH, FiniteFloat
-from tribrain.shell.output import counted, write_output
+from tribrain.shell.output import write_output
 from tribrain.shell.renamed import Renamed
 from tribrain.story.model import odds_lines
 

@@ -15,7 +15,7 @@ from cloup import option_group
 from rich.console import Console
 from rich.table import Table
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.codec import ContractError
 from streams.messages.contracts import LabelSource, PreferencePair
 from streams.messages.files import read_text_pairs
@@ -26,7 +26,6 @@ from tribrain.rewards.training_plot import training_plot
 from tribrain.shell import lora_options, options
 from tribrain.shell.command import Command
 from tribrain.shell.option_types import FiniteFloat, Integer
-from tribrain.shell.output import counted
 from tribrain.shell.step_progress import steps_shown
 
 if TYPE_CHECKING:
@@ -276,7 +275,7 @@ def _say(reward: Mapping[str, Any], out: Path) -> None:
     table = Table(
         title=f"{counted(pairs['held_out'], 'pair')} "
         f"of {counted(pairs['held_out_tasks'], 'task')} kept apart, "
-        f"{pairs['train']} learnt"
+        f"{pairs['train']:,} learnt"
     )
     for column in ("", "accuracy [95%]", "log loss [95%]", "ECE"):
         table.add_column(column)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import orjson
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.codec import ContractError, encode
 from streams.messages.contracts import PairMessage, PairStrategy, PreferencePair
 from streams.messages.files import read_events_by_run, read_pairs
@@ -20,7 +20,7 @@ from trainers.pairs.withdrawn import standing
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.option_types import PATH, FiniteFloat, Integer
-from tribrain.shell.output import counted, progress, write_output
+from tribrain.shell.output import progress, write_output
 from tribrain.shell.renamed import Renamed
 from tribrain.story.model import odds_of_all
 
@@ -55,8 +55,8 @@ def export_preference_pairs(
     if as_json:
         click.echo(orjson.dumps({"pairs": len(pairs), "pairs_by_label_source": sources, "out": str(out)}))
     else:
-        made_of = ", ".join(f"{n} {source}" for source, n in sources.items()) or "none"
-        of_runs = f" of {len(runs)} runs" if len(runs) > 1 else ""
+        made_of = ", ".join(f"{n:,} {source}" for source, n in sources.items()) or "none"
+        of_runs = f" of {counted(len(runs), 'run')}" if len(runs) > 1 else ""
         iterations = counted(sum(map(len, runs.values())), "iteration")
         click.echo(f"{counted(len(pairs), 'pair')} ({made_of}) of {iterations}{of_runs} written to {out}")
 

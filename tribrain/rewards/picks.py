@@ -11,7 +11,7 @@ import click
 import orjson
 
 from runner.lab.picks import NAMES, POLICIES, Interval, Judge, Picks, Policy, PolicyCurve, learn, measure
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.codec import ContractError
 from streams.messages.files import read_candidates, read_pairs
 from trainers.bradley_terry.estimators import LEARNERS, LearnerName
@@ -19,7 +19,7 @@ from trainers.pairs.withdrawn import standing
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.option_types import FiniteFloat
-from tribrain.shell.output import columns, counted, progress, write_output
+from tribrain.shell.output import columns, progress, write_output
 
 UNIT = "standard deviations"
 
@@ -122,7 +122,7 @@ def _print(picks: Picks, judge: Judge, preference_weight: float) -> None:
     )
     click.echo("\nHuman score of the candidate that is picked out of k:")
     click.echo(_by_k(picks, POLICIES, lambda curve: zip(curve.human_score, curve.ci95, strict=True)))
-    click.echo("\nMinus that of the critics' mean's pick:")
+    click.echo("\nDifference from the critics' mean's pick:")
     others = [policy for policy in POLICIES if policy != "critics_mean"]
     click.echo(
         _by_k(picks, others, lambda c: zip(c.minus_critics_mean, c.minus_critics_mean_ci95, strict=True))

@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 import orjson
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.codec import ContractError, encode
 from streams.messages.contracts import PairMessage
 from streams.messages.files import read_text_pairs
 from trainers.pairs.withdrawn import standing
 from tribrain.shell import options
 from tribrain.shell.command import Command
-from tribrain.shell.output import counted, progress, write_output
+from tribrain.shell.output import progress, write_output
 
 
 @click.command(
@@ -51,7 +51,7 @@ def train_text_rm(pairs: tuple[Path, ...], out: Path, model: str, as_json: bool)
         click.echo(
             f"  {source}: accuracy {of['accuracy']:.3f}, log loss {of['log_loss']:.3f} "
             f"over {counted(of['n'], 'pair')} "
-            f"(chance .500, {of['log_loss_chance']:.3f}), each predicted before its task was learnt"
+            f"(chance: 0.500, {of['log_loss_chance']:.3f}), each predicted before its task was learnt"
         )
     if equal := snapshot.metrics["equal_texts"]:
         click.echo(f"  {counted(equal, 'pair')} with two equal texts: nothing is learnt from equal texts")

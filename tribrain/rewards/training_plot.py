@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from streams.errors import counted
 from tribrain.figures.plots import CRITICS, MODEL, Picture, new_figure, plain, png
-from tribrain.shell.output import counted
 
 
 def training_plot(history: Mapping[str, Any], baselines: Mapping[str, float]) -> Picture:

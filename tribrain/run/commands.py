@@ -22,12 +22,12 @@ from runner.loop.refiner import PromptState
 from runner.loop.result import RunResult
 from runner.loop.resume import INTERRUPTED, run_or_resume
 from runner.loop.shared_controller import SharedController
-from runner.loop.stopping import MAX_FAILURES
+from runner.loop.stopping import MAX_FAILURES, stop_in_words
 from runner.video import read_first_frame
 from runner.worlds.simulated import SimulatedWorld
 from runner.worlds.simulated_checkpoint import read_checkpoint
 from runner.worlds.subprocess import SubprocessWorld
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from tribrain.run.critics import say_who_judges
 from tribrain.run.folder import RUN_LOCK, RunFolder
 from tribrain.run.generator_lines import GeneratorLines
@@ -41,7 +41,6 @@ from tribrain.shell.exclusive_lock import exclusive_lock
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.option_types import PATH, FiniteFloat, Seconds
-from tribrain.shell.output import counted
 from tribrain.shell.settings_sources import keep_config
 
 _C = TypeVar("_C", bound=Callable[..., Any])
@@ -268,13 +267,13 @@ def _say(result: RunResult, out: Path, as_json: bool) -> None:
         click.echo(orjson.dumps(result))
         return
     several = result.candidates > result.iterations
-    kind, videos = ("candidate", f" of {result.candidates} candidates") if several else ("iteration", "")
+    kind, videos = ("candidate", f" of {result.candidates:,} candidates") if several else ("iteration", "")
     best = "no candidate could be judged"
     if result.best_score is not None:
         best = f"best is {kind} {result.best_iter} with critics' score {result.best_score:.3f}"
     click.echo(
-        f"{result.run_id}: {counted(result.iterations, 'iteration')}{videos}, {best}; stopped by "
-        f"{result.stop_reason}; in {out}"
+        f"{result.run_id}: {counted(result.iterations, 'iteration')}{videos}, {best}; "
+        f"{stop_in_words(result.stop_reason)}; in {out}"
     )
     if result.best_video is not None and result.best_prompt is not None:
         click.echo(f"{out / result.best_video}\n{indent(result.best_prompt, '  ')}")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from streams.errors import counted
 from streams.kafka.settings import Settings
 from streams.spool.place import keep_place, other_spools
 from streams.spool.queue import Spool, SpoolError
@@ -44,9 +45,6 @@ def publishing(settings: Settings, out: Path, spool: Path) -> Iterator[TracePubl
 
 def not_on_kafka(publisher: TracePublisher, out: Path, spool: Path) -> list[str]:
     """What has not arrived of the run in ``out``, and what to do, in lines; none where all has."""
-    # Not at the top: it loads what terminals need, and ``tribrain.refine`` has none.
-    from tribrain.shell.output import counted
-
     said = list(_in_other_spools(out, spool))
     refused = sum(publisher.refused.values())
     if kept := publisher.flush(0.0) - refused:
@@ -60,8 +58,6 @@ def not_on_kafka(publisher: TracePublisher, out: Path, spool: Path) -> list[str]
 
 
 def _in_other_spools(out: Path, spool: Path) -> Iterator[str]:
-    from tribrain.shell.output import counted
-
     for other in other_spools(out, spool):
         try:
             with Spool(other, create=False) as opened:

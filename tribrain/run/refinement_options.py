@@ -42,7 +42,7 @@ _REWARD = option_group(
         type=RewardSource(path_type=Path),
         metavar="FILE|NAME",
         help="Reward model that steers the run: a bt_reward.json, or a name on Kafka, whose newest snapshot "
-        "is followed.  [default: the name default, with --bootstrap-servers]",
+        "is followed.  [default: (with --bootstrap-servers, the model called default)]",
     ),
     click.option(
         "--preference-weight",

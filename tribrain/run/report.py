@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.votes import Vote
 from tribrain.figures.report_plots import course_plot, mean_curve
-from tribrain.shell.output import counted
 from tribrain.story.report import Figure, Told, WrittenReport, write_report
 from tribrain.story.steps import why_it_stopped
 from tribrain.story.traced_run import TRACE, TracedRun, read_traced

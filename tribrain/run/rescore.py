@@ -21,6 +21,7 @@ from runner.loop.candidate import candidate_folder, judge
 from runner.loop.rescored_so_far import NAME, RescoredSoFar
 from runner.loop.rescoring import to_be_judged
 from runner.worlds.kept import noting_files
+from streams.errors import BadInput, counted
 from streams.fail_points import reach
 from streams.files import read_bytes
 from streams.messages.contracts import CriticResult, TraceEvent
@@ -37,7 +38,7 @@ from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import PATH, Integer
-from tribrain.shell.output import cannot_write, counted, progress
+from tribrain.shell.output import cannot_write, progress
 
 _TAKEN = "another process is at work on the run in it; wait for it"
 
@@ -67,7 +68,9 @@ class RescoreOptions:
     CRITIC,
     click.option("--pixel-critics", is_flag=True, help="Also score with the built-in critics."),
     CRITIC_TIMEOUT_S,
-    click.option("--all", "everything", is_flag=True, help="Score also what these critics have scored."),
+    click.option(
+        "--all", "everything", is_flag=True, help="Also score videos that these critics have already scored."
+    ),
     options.require_critic,
     click.option(
         "--max-failures",
@@ -86,6 +89,8 @@ def rescore(**given: Any) -> None:
     Kafka, where the trainer learns the new pairs. If interrupted, run the same command again: it continues.
     """
     chosen = RescoreOptions(**given)
+    if not (chosen.critics or chosen.pixel_critics):
+        raise BadInput("no critic is given; give --critic NAME='COMMAND' or --pixel-critics, or both")
     settings = open_kafka(chosen.bootstrap_servers, "run rescore") if chosen.bootstrap_servers else None
     trace = chosen.run / "trace.jsonl"
     read_bytes(trace)  # before a lock is put where there is no run
@@ -280,11 +285,11 @@ def _say(
         click.echo(orjson.dumps(said))
         return
     if revision is not None:
-        judged = ", ".join(f"{counted(of, 'video')} by {name}" for name, of in anew.items()) or "no video"
+        judged = ", ".join(f"critic {name} scored {counted(of, 'video')}" for name, of in anew.items())
         best_is = "no video is a candidate" if required else "no video could be judged"
         if score is not None:
             best_is = f"best is iteration {best} with critics' score {score:.3f}"
-        click.echo(f"{run_id}: revision {revision} has {judged} judged again; {best_is}; in {run}")
+        click.echo(f"{run_id}: revision {revision}: {judged or 'no new score'}; {best_is}; in {run}")
     elif not judging.asked_of:
         click.echo(f"{run}: there is nothing to score again; --all scores every video")
     if required:

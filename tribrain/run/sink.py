@@ -12,6 +12,7 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from runner.critics.opinion import is_missing
+from streams.errors import counted
 from streams.messages.contracts import RunEnd, TraceEvent, TraceMessage
 from streams.messages.no_score import critic_failed, why_failed
 from streams.messages.revisions import newest_revisions
@@ -19,7 +20,7 @@ from streams.spool.place import spool_of
 from tribrain.run.metrics import RunMetrics
 from tribrain.run.publishing import not_on_kafka, publishing
 from tribrain.run.refinement import Refinement
-from tribrain.shell.output import counted, progress
+from tribrain.shell.output import progress
 
 if TYPE_CHECKING:
     from streams.spool.publisher import TracePublisher

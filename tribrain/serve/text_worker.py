@@ -14,7 +14,7 @@ import aiokafka.errors
 import click
 import kafka.errors
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.fail_points import reach
 from streams.kafka.failures import failure, is_refusal
 from streams.kafka.incarnations import TopicMadeAgain, check_incarnations, topic_ids
@@ -28,7 +28,6 @@ from trainers.text.processor import TextProcessor
 from tribrain.serve.text import TextOptions
 from tribrain.serve.text_metrics import TextMetrics
 from tribrain.shell.exit_codes import FAILED
-from tribrain.shell.output import counted
 from tribrain.shell.service_end import saying_end
 
 log = logging.getLogger(__name__)

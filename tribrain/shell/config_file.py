@@ -53,7 +53,8 @@ class ConfigFile:
         for name, table in tables.items():
             if not isinstance(table, dict):
                 raise BadInput(
-                    f"{path}: {name} is no table; expected options under the name of a command, as [run.wow]"
+                    f"{path}: {name} is outside a table; put it under the name of its command, such as "
+                    "[run.wow]"
                 )
             if name not in known:
                 raise BadInput(f"{path}: {no_such('table', name, known)}")

@@ -7,6 +7,11 @@ from difflib import get_close_matches
 
 import click
 import cloup
+from cloup import Section
+from cloup.formatting import HelpSection
+
+_WHOLE = 1_000
+"""Characters of a summary, of which none is as long."""
 
 
 class Group(cloup.Group):
@@ -23,6 +28,11 @@ class Group(cloup.Group):
         close = get_close_matches(bad_name, suggestions, n=1)
         hint = f"; did you mean {suggestions[close[0]]!r}?" if close else ""
         return click.UsageError(f"no such command: {bad_name!r}{hint}", error.ctx)
+
+    def make_commands_help_section(self, ctx: click.Context, section: Section) -> HelpSection | None:
+        """Summaries are whole, on several lines where they are long; cloup would cut them at the first."""
+        commands = [(name, command.get_short_help_str(_WHOLE)) for name, command in section.list_commands()]
+        return HelpSection(section.title, commands) if commands else None
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         self.format_usage(ctx, formatter)

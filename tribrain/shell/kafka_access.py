@@ -107,14 +107,20 @@ SERVICES: Mapping[str, KafkaUse] = {
 _BY_COMMAND = {command: needed for names, needed in SERVICES.items() for command in names.split(", ")}
 
 
-def open_kafka(bootstrap_servers: str | None, command: str | None = None, model: str = "default") -> Settings:
+def open_kafka(
+    bootstrap_servers: str | None,
+    command: str | None = None,
+    model: str = "default",
+    *,
+    given_by: str = "--bootstrap-servers host:port",
+) -> Settings:
     """The settings by which ``command`` talks to Kafka, checked against the broker.
 
-    Without a command no rights are looked at. Raises BadInput where the settings cannot be used, or the
-    broker does not let this client in or does not allow what the command is for. A broker that is away is
-    not an error here.
+    Without a command no rights are looked at. ``given_by`` is how the user names a broker. Raises BadInput
+    where the settings cannot be used, or the broker does not let this client in or does not allow what the
+    command is for. A broker that is away is not an error here.
     """
-    settings = Settings.from_environment(bootstrap_servers)
+    settings = Settings.from_environment(bootstrap_servers, given_by=given_by)
     check_access(settings, rights_of(command, settings, model) if command else ())
     return settings
 

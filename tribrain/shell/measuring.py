@@ -64,5 +64,5 @@ def measured(
     instruments = Instruments(service)
     with serving_metrics(instruments, host, port) as url, writing_metrics(instruments, file):
         if url is not None:
-            click.echo(f"metrics are at {url}/metrics, and {url}/health says how it is", err=True)
+            click.echo(f"metrics are at {url}/metrics, and {url}/health says whether it is healthy", err=True)
         yield instruments

@@ -56,11 +56,6 @@ class ProgressLines:
         self._told = tenth
 
 
-def counted(n: int, what: str) -> str:
-    """``1 vote``, ``1,200 votes``: a number of what has its plural by an s."""
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
-
-
 def columns(rows: Sequence[Sequence[str]]) -> str:
     """Lines of aligned text, each two spaces in; the first column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from streams.errors import counted
 from streams.messages.contracts import CONTEXT_MARK, RewardSnapshot
 from streams.messages.feature_names import is_indicator, is_interaction, shown
 from trainers.bradley_terry.explain import Effect, Explanation, explain, ratio_text
 from trainers.bradley_terry.reward import printable, reward_on
-from tribrain.shell.output import columns, counted
+from tribrain.shell.output import columns
 
 SOURCES = {
     "human": "people",
@@ -153,20 +154,21 @@ def _nothing_is_evidence(explanation: Explanation) -> str:
     said = []
     if votes:
         said.append(
-            f"{counted(votes, 'vote')}, {_none_of(votes)} evidence yet: only votes that prefer one video of "
-            "a randomly drawn pair count, and those on a finished run only once eight other finished runs "
-            "have been voted on."
+            f"{_no_evidence(votes, 'vote')}: only votes that prefer one video of a randomly drawn pair "
+            "count, and those on a finished run only once eight other finished runs have been voted on."
         )
     if judgements:
         said.append(
-            f"{counted(judgements, 'label')} from validators, {_none_of(judgements)} evidence yet: those "
-            "of a run count when it ends, and later ones as votes do."
+            f"{_no_evidence(judgements, 'label', ' from validators')}: those of a run count when it ends, "
+            "and later ones as votes do."
         )
     return " ".join(said) or "It has no labels from people or validators yet, and only those are evidence."
 
 
-def _none_of(n: int) -> str:
-    return "which is no" if n == 1 else "none of them is"
+def _no_evidence(n: int, noun: str, whose: str = "") -> str:
+    if n == 1:
+        return f"The one {noun}{whose} is not evidence yet"
+    return f"None of the {counted(n, noun)}{whose} is evidence yet"
 
 
 def _sentence(effect: Effect, step: float) -> str:

@@ -22,7 +22,7 @@ from runner.loop.resume import END_IS_TOLD, run_or_resume
 from runner.loop.shared_controller import SharedController
 from runner.loop.stopping import MAX_FAILURES
 from runner.loop.suite import Prompts, Shard, SuiteTask, read_prompts, with_images
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.fail_points import reach
 from streams.spool.place import other_spools, spool_of
 from tribrain.run.commands import fields_of
@@ -37,7 +37,6 @@ from tribrain.shell.command import Command
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.option_types import PATH
-from tribrain.shell.output import counted
 from tribrain.shell.settings_sources import keep_config
 from tribrain.suite.folder import SuiteFolder, SuitePlan, SuiteRun, contents_of_task
 from tribrain.suite.outcome import in_words, tell_outcome

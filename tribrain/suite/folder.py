@@ -20,12 +20,12 @@ import orjson
 from runner.critics.opinion import is_missing
 from runner.loop.result import RunResult, run_result
 from runner.loop.suite import SuiteTask
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.contracts import TraceEvent
 from streams.messages.files import read_trace
 from tribrain.run.plan import differences
 from tribrain.shell.exclusive_lock import exclusive_lock
-from tribrain.shell.output import counted, write_output
+from tribrain.shell.output import write_output
 
 _T = TypeVar("_T")
 

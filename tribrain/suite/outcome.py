@@ -12,7 +12,9 @@ from typing import Any
 import click
 import orjson
 
-from tribrain.shell.output import columns, counted, write_output
+from runner.loop.stopping import stop_in_words
+from streams.errors import counted
+from tribrain.shell.output import columns, write_output
 from tribrain.suite.folder import SuiteFolder, SuitePlan, SuiteRun
 from tribrain.suite.report import build_suite_report
 
@@ -26,7 +28,7 @@ def tell_outcome(folder: SuiteFolder, plan: SuitePlan, *, as_json: bool) -> None
     if as_json:
         click.echo(orjson.dumps(summary))
         return
-    rows = [("index", "iterations", "videos", "failed", "first", "best", "stopped by")]
+    rows = [("index", "iterations", "videos", "failed", "first", "best", "end")]
     rows += [
         (
             str(run.index),
@@ -35,13 +37,13 @@ def tell_outcome(folder: SuiteFolder, plan: SuitePlan, *, as_json: bool) -> None
             str(run.failed),
             _digits(run.first_score),
             _digits(run.best_score),
-            run.stop_reason,
+            stop_in_words(run.stop_reason),
         )
         for run in runs
     ]
     click.echo(columns(rows))
     click.echo(
-        f"{plan.suite}: {len(runs)} of {counted(plan.n_tasks, 'run')} finished; critics' score "
+        f"{plan.suite}: {len(runs):,} of {counted(plan.n_tasks, 'run')} finished; critics' score "
         f"{_digits(summary['mean_first_score'])} of the first videos, {_digits(summary['mean_best_score'])} "
         f"of the best; {report}"
     )
@@ -72,7 +74,7 @@ def in_words(run: SuiteRun, folder: Path) -> str:
     best = "no video could be judged"
     if run.best_score is not None and run.best_video is not None:
         best = f"best critics' score {run.best_score:.3f} at {run.best_iter} ({folder / run.best_video})"
-    return f"{run.run_id}: {counted(run.iterations, 'iteration')}, {best}; stopped by {run.stop_reason}"
+    return f"{run.run_id}: {counted(run.iterations, 'iteration')}, {best}; {stop_in_words(run.stop_reason)}"
 
 
 def _digits(score: float | None) -> str:

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from streams.errors import counted
 from tribrain.figures.report_plots import course_plot, mean_curve
-from tribrain.shell.output import counted
 from tribrain.story.report import Figure, Told, WrittenReport, write_report
 from tribrain.story.traced_run import TracedRun, read_traced
 from tribrain.suite.folder import SuiteFolder, SuitePlan, SuiteRun

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from streams.errors import counted
 from trainers.evidence.shares import Share
 
 WIDTH, HEIGHT = 330, 236
@@ -57,12 +58,12 @@ def y_of(share: float) -> float:
 def in_words(found: list[CalibrationPoint]) -> str:
     """Where the model is overconfident or underconfident, if anywhere."""
     if (n := sum(each.n for each in found)) < _FEW:
-        return f"This is from {n} {_pairs(n)}, too few to say more."
+        return f"This is from {counted(n, 'pair')}, too few to say more."
     too_sure = [_percent(each.stated) for each in found if each.high < each.stated]
     too_careful = [_percent(each.stated) for each in found if each.low > each.stated]
     surest = found[-1]
     text = f"Where it was most certain ({_percent(surest.stated)} on average), it was right in "
-    text += f"{_percent(surest.came_true)} of {surest.n:,} {_pairs(surest.n)}. "
+    text += f"{_percent(surest.came_true)} of {counted(surest.n, 'pair')}. "
     if too_sure:
         text += f"It is overconfident where it states {_listed(too_sure)}. "
     if too_careful:
@@ -97,10 +98,6 @@ def _is_bin(given: Any) -> bool:
     if not isinstance(n, int) or not all(isinstance(x, int | float) for x in (stated, right)):
         return False
     return n > 0 and math.isfinite(stated) and 0.5 <= stated <= 1.0 and 0.0 <= right <= n  # type: ignore[arg-type,operator]
-
-
-def _pairs(n: int) -> str:
-    return "pair" if n == 1 else "pairs"
 
 
 def _percent(share: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,14 +11,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.contracts import TRUSTED_SOURCES, RewardSnapshot
 from streams.messages.feature_names import is_indicator
+from streams.messages.votes import Vote
 from trainers.bradley_terry.explain import Explanation, explain
 from trainers.bradley_terry.reward import reward_on
 from trainers.pairs.weights import SOURCE_WEIGHTS
 from tribrain.log.rollback import roll_back as go_back
-from tribrain.shell.output import counted
 from tribrain.story.model import SOURCES, EffectRow, effect_rows, gate_in_words, plain
 from tribrain.ui import calibration as plot
 from tribrain.ui.pages import form_of, page, state_of
@@ -43,6 +43,7 @@ class Dimension:
     left_out: int
     gate: str
     labels: list[tuple[str, int]]
+    simulated: list[str]
     calibration: str
     curve: list[plot.CalibrationPoint]
     curve_words: str
@@ -56,7 +57,8 @@ async def show(request: Request) -> Response:
             request, "model.html.j2", "model", news=news, model=None, has_broker=state.live is not None
         )
     versions = list(state.live.versions)
-    dimensions = [_dimension(snapshot, name) for name in ("", *snapshot.dimensions)]
+    votes = state.ballots.standing()
+    dimensions = [_dimension(snapshot, name, votes) for name in ("", *snapshot.dimensions)]
     return page(
         request,
         "model.html.j2",
@@ -75,7 +77,7 @@ async def show(request: Request) -> Response:
     )
 
 
-def _dimension(snapshot: RewardSnapshot, name: str) -> Dimension:
+def _dimension(snapshot: RewardSnapshot, name: str, votes: Sequence[Vote]) -> Dimension:
     explanation = explain(reward_on(snapshot, name))
     curve = plot.points(explanation.trusted)
     effects = explanation.effects[:_ROWS]
@@ -87,10 +89,17 @@ def _dimension(snapshot: RewardSnapshot, name: str) -> Dimension:
         left_out=len(explanation.effects) - len(effects),
         gate=gate_in_words(explanation),
         labels=[(SOURCES.get(source, source), n) for source, n in explanation.labels.items()],
+        simulated=simulated_annotators(votes, name),
         calibration=calibration_in_words(explanation),
         curve=curve,
         curve_words=plot.in_words(curve) if curve else "",
     )
+
+
+def simulated_annotators(votes: Iterable[Vote], dimension: str) -> list[str]:
+    """Who of those that voted on a dimension is a program, as the demo's simulated people are."""
+    found = (vote for vote in votes if vote.dimension == dimension and vote.meta.get("simulated"))
+    return sorted({vote.annotator for vote in found})
 
 
 def calibration_in_words(explanation: Explanation) -> str:
@@ -101,8 +110,8 @@ def calibration_in_words(explanation: Explanation) -> str:
         why = "None of its labels is evidence" if has_any else "There are no labels from people or validators"
         return f"{why} yet, so its calibration is unknown."
     return (
-        f"Its stated probabilities are off by {100 * trusted['ece']:.0f} points on average, over "
-        f"{counted(trusted['n'], 'pair')} predicted before it learnt them."
+        f"Its stated probabilities are off by {100 * trusted['ece']:.0f} percentage points on average "
+        f"({counted(trusted['n'], 'pair')}, predicted before being learnt)."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.kafka.reader import TopicReader
-from tribrain.shell.output import counted
+from tribrain.ui.library import Library
 from tribrain.ui.pages import page, state_of
 from tribrain.ui.runs_page import RunCard, card
 from tribrain.ui.state import Live, PageState
@@ -34,6 +35,8 @@ class Attention:
 
     title: str
     text: str
+    commands: tuple[str, ...] = ()
+    """What to type about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +104,7 @@ def _attention(state: PageState, cards: list[RunCard]) -> list[Attention]:
     """All problems, the worst first."""
     found: list[Attention] = []
     if state.live is not None:
-        found += [*_of_stream(state.live), *_not_on_topic(state)]
+        found += [*_of_stream(state.live), *not_on_topic(state.library)]
     for place, what in list(state.library.problems.items())[:_REASONS]:
         found.append(Attention(title=f"{place} cannot be used", text=what))
     if silent := [each for each in cards if each.state == "silent"]:
@@ -116,16 +119,20 @@ def _attention(state: PageState, cards: list[RunCard]) -> list[Attention]:
     return found
 
 
-def _not_on_topic(state: PageState) -> list[Attention]:
-    missing = [run for run in state.library.runs() if not run.is_on_topic and run.folder is not None]
+def not_on_topic(library: Library) -> list[Attention]:
+    """The runs that lie here and are not on Kafka, with what sends them."""
+    missing = [run.folder for run in library.runs() if not run.is_on_topic and run.folder is not None]
     if not missing:
         return []
+    first = f" The first {_REASONS}:" if len(missing) > _REASONS else ""
     return [
         Attention(
             title=f"{counted(len(missing), 'run')} not on Kafka",
-            text="Votes on them cannot be learnt until their traces are there: tribrain log publish "
-            + " and ".join(f"{run.folder}/trace.jsonl" for run in missing[:2])
-            + (" and so on." if len(missing) > 2 else "."),
+            text=f"Votes on them cannot be learnt until their traces are sent there.{first}",
+            commands=tuple(
+                f"tribrain log publish {shlex.quote(str(folder / 'trace.jsonl'))}"
+                for folder in missing[:_REASONS]
+            ),
         )
     ]
 

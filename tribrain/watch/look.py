@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.kafka.settings import Settings, trainer_group
 from streams.messages.codec import decode_snapshot_of
 from streams.messages.contracts import (
@@ -25,7 +25,6 @@ from streams.messages.contracts import (
 from streams.metrics.snapshots import SnapshotFigures
 from streams.spool.place import other_spools, spool_of
 from streams.spool.queue import Spool
-from tribrain.shell.output import counted
 from tribrain.watch.health import ask
 
 _ANSWER_S = 5.0

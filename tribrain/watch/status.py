@@ -12,6 +12,7 @@ import click
 import orjson
 from cloup import option_group
 
+from streams.errors import counted
 from streams.kafka.security_sources import read_sources
 from streams.kafka.settings import BOOTSTRAP_SERVERS_VARIABLE
 from streams.metrics.snapshots import SnapshotFigures
@@ -21,7 +22,6 @@ from tribrain.shell.exit_codes import FAILED
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import Seconds
-from tribrain.shell.output import counted
 from tribrain.watch.health import checked
 from tribrain.watch.look import Status, Trainers, look
 
@@ -91,7 +91,7 @@ def lines(found: Status, now_s: float) -> Iterator[str]:
             yield _row(f"Model ({figures.kind})", _model(figures, now_s))
         if not found.snapshots:
             yield _row("Model", f"{found.model!r} has no snapshot yet")
-        letters = ", ".join(f"{n} {kind}" for kind, n in sorted(found.dead_letters.items()))
+        letters = ", ".join(f"{n:,} {kind}" for kind, n in sorted(found.dead_letters.items()))
         yield _row("Dead letters", letters or "none")
     for spool in found.spools:
         age = "" if spool.oldest_s is None else f", for up to {spool.oldest_s:.0f} s"

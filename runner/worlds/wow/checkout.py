@@ -22,6 +22,7 @@ PAGES: Mapping[ModelName, str] = {
     "wan-1.3b": "WoW-world-model/WoW-1-Wan-1.3B-2M",
 }
 """Where WoW publishes its weights on Hugging Face."""
+_REPOSITORY = "https://github.com/wow-world-model/wow-world-model"
 _TOKENIZER_2B = "checkpoints/nvidia/Cosmos-Predict2-2B-Video2World/tokenizer/tokenizer.pth"
 _TOKENIZER_7B = "Cosmos-Tokenize1-CV8x8x8-720p"
 _TOKENIZER_7B_FILES: Groups = tuple(
@@ -243,7 +244,7 @@ def require(
 ) -> None:
     """Raises BadInput naming everything that ``model`` lacks, or that otherwise keeps it from running."""
     needed: Sequence[Needed] = ()
-    problems = [f"the repository {checkout.repo} is missing"]
+    problems = [f"the repository {checkout.repo} is missing (clone {_REPOSITORY}, and name it as --wow-repo)"]
     if checkout.repo.is_dir():
         needed, problems = checkout.needed(model, extra), checkout.problems(model, extra)
     if problem := image_problem(model, image):

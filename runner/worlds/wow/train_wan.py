@@ -136,7 +136,7 @@ def require_rank(lora: Path, rank: int) -> None:
     except (orjson.JSONDecodeError, KeyError, TypeError):
         raise BadInput(f"{facts}: cannot be read; expected an object with the rank of {lora.name}") from None
     if found != rank:
-        raise BadInput(f"{lora} has rank {found}, and --lora-rank is {rank}; give the same one")
+        raise BadInput(f"{lora} has rank {found}, and rank {rank} is asked for; give the same one")
 
 
 def lay_out(split: Path, work: Path) -> list[str]:

@@ -43,8 +43,8 @@ class Flags:
 DEFAULTS = Flags(Pace(), 21_600.0)
 SPARING = Flags(Pace(snapshot_every_pairs=1_000_000, snapshot_every_s=10.0, checkpoint_every_s=300.0), 900.0)
 SPARING_FLAGS = (
-    f"--snapshot-every-pairs {SPARING.pace.snapshot_every_pairs} "
-    f"--snapshot-every-s {SPARING.pace.snapshot_every_s:g} "
+    f"--every-pairs {SPARING.pace.snapshot_every_pairs} "
+    f"--every-s {SPARING.pace.snapshot_every_s:g} "
     f"--checkpoint-every-s {SPARING.pace.checkpoint_every_s:g} --run-timeout-s {SPARING.run_timeout_s:g}"
 )
 

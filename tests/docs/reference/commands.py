@@ -12,6 +12,7 @@ from tests.docs.reference.markdown import code, from_rest, plain, table
 from tests.program import COMMANDS, CONTEXTS
 from tribrain import cli
 from tribrain.shell import exit_codes
+from tribrain.shell.renamed import Renamed
 
 _PAGE = """# Commands
 
@@ -31,6 +32,11 @@ _OLD_NAMES = """
 ## Old names
 
 Earlier versions had commands of one word. They work as they did, and are not listed.
+
+"""
+_OLD_OPTIONS = """
+
+Some options had other names. They work as well, with the old and the new name of the command.
 
 """
 _MEANINGS = {
@@ -57,7 +63,21 @@ def commands_page() -> str:
         for name, text in said.items()
     ]
     parts += [_EXIT_CODES, table(["code", ""], codes), "\n", _OLD_NAMES, table(["old name", "new name"], old)]
+    parts += [_OLD_OPTIONS, table(["old option", "new option", "of"], _old_options())]
     return "".join([*parts, "\n"])
+
+
+def _old_options() -> Iterator[list[str]]:
+    """Each earlier spelling once, with the one that --help lists, and the commands that take it."""
+    commands: dict[tuple[str, str], list[str]] = {}
+    for words, command in COMMANDS.items():
+        for option in command.params:
+            if isinstance(option, Renamed):
+                listed = next(name for name in option.opts if name not in option.old)
+                for old in option.old:
+                    commands.setdefault((old, listed), []).append(code(" ".join(words)))
+    for (old, listed), named in sorted(commands.items()):
+        yield [code(old), code(listed), ", ".join(named)]
 
 
 def _link(words: tuple[str, ...]) -> str:

@@ -14,15 +14,15 @@ from tribrain.shell.settings_sources import VARIABLE
 from tribrain.ui.command import TOKEN_VARIABLE
 
 VARIABLES = {
-    BOOTSTRAP_SERVERS_VARIABLE: "The Kafka broker, as HOST:PORT, or several with commas; stands for "
+    BOOTSTRAP_SERVERS_VARIABLE: "The Kafka broker, as HOST:PORT, or several with commas; the same as "
     "`--bootstrap-servers`.",
-    VARIABLE: "A file of options; stands for `--config`.",
+    VARIABLE: "A file of options; the same as `--config`.",
     TOPIC_PREFIX_VARIABLE: "Begins the names of the topics; by default `tribrain`.",
-    CONFIG_VARIABLE: "A file of properties that says how to log in to Kafka; stands for `--kafka-config`.",
-    FOLDER_VARIABLE: "Where events wait for Kafka, on a local disk; stands for `--spool-dir`.",
-    PORT_VARIABLE: "Serve `/metrics` and `/health` on this port; stands for `--metrics-port`.",
-    HOST_VARIABLE: "The address that this port listens on, by default loopback; stands for `--metrics-host`.",
-    FILE_VARIABLE: "Write a run's metrics into this file, too; stands for `--metrics-file`.",
+    CONFIG_VARIABLE: "A file of properties that says how to log in to Kafka; the same as `--kafka-config`.",
+    FOLDER_VARIABLE: "Where events wait for Kafka, on a local disk; the same as `--spool-dir`.",
+    PORT_VARIABLE: "Serve `/metrics` and `/health` on this port; the same as `--metrics-port`.",
+    HOST_VARIABLE: "Address that this port listens on, by default loopback; the same as `--metrics-host`.",
+    FILE_VARIABLE: "Write a run's metrics into this file, too; the same as `--metrics-file`.",
     TOKEN_VARIABLE: "The token that opens the page where it listens beyond this computer.",
 }
 """Of the environment, with what each is for."""

@@ -476,7 +476,7 @@ def test_critics_that_cannot_be_used_are_refused_in_one_line(given: list[str], c
 
 
 def test_without_pixel_critics_another_is_needed() -> None:
-    with pytest.raises(BadInput, match="give at least one --critic"):
+    with pytest.raises(BadInput, match="no critic is left without the pixel critics; give --critic"):
         chosen_critics([], pixel_critics=False, timeout_s=1.0)
 
 

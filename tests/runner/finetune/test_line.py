@@ -56,7 +56,9 @@ def test_a_prompt_that_was_shown_is_not_compared_on() -> None:
 
 
 def test_without_a_prompt_that_was_never_shown_nothing_can_be_compared() -> None:
-    with pytest.raises(BadInput, match="all 2 prompts that checkpoints are compared on were in a dataset"):
+    with pytest.raises(
+        BadInput, match="found 2 prompts to compare checkpoints on, each already in a dataset"
+    ):
         comparable(TASKS, prompts_of(TASKS))
 
 

@@ -227,8 +227,11 @@ def test_one_seed_gives_the_same_figures() -> None:
 @pytest.mark.parametrize(
     ("offered", "says"),
     [
-        (candidates([1, 1]), r"none of the 2 tasks has two candidates"),
-        ([replace(c, human_score=1.0) for c in candidates([3])], r"all 3 candidates have the human score 1;"),
+        (candidates([1, 1]), r"found 2 tasks, none with two candidates"),
+        (
+            [replace(c, human_score=1.0) for c in candidates([3])],
+            r"found 3 candidates, each with the human score 1;",
+        ),
         (
             [replace(c, critic_scores={"x": 0.5}) for c in candidates([3])],
             r"no critic is common .*\(x\).*good",

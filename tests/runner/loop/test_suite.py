@@ -58,7 +58,7 @@ def test_the_original_language_may_be_missing_and_other_entries_are_no_matter(tm
         ([], "the file is empty; expected one prompt a line"),
         ([line(0), b"{"], "@line 2: "),
         ([line(0), b"[1]"], "@line 2: Expected `object`"),
-        ([b'{"index": 1, "image": "a.png"}'], "missing required field `generated_description`"),
+        ([b'{"index": 1, "image": "a.png"}'], "a required field is missing: `generated_description`"),
         ([line(-1)], "index is -1"),
         ([line("seven")], "index is 'seven'"),
         ([line(0), line("9" * 23)], f"@line 2: index is '{'9' * 23}' and image is 'a.png'; expected a whole"),
@@ -147,9 +147,7 @@ def test_every_image_that_cannot_be_decoded_is_counted_and_the_first_are_named(t
     (tmp_path / "bad.png").write_text("no image")
     (tmp_path / "empty.jpg").touch()
     lines = [line(0, "good.png"), line(1, "bad.png"), line(2, "empty.jpg")]
-    with pytest.raises(
-        BadInput, match=r"2 of 3 images cannot be used: index 1: \S*bad\.png: cannot be decoded"
-    ):
+    with pytest.raises(BadInput, match=r"2 of 3 images unusable: index 1: \S*bad\.png: cannot be decoded"):
         with_images(read_prompts(written(tmp_path, *lines)), [tmp_path])
 
 
@@ -158,7 +156,7 @@ def test_every_missing_image_is_counted_and_the_first_are_named(tmp_path: Path) 
     lines = [line(100, "here.png"), *(line(i, f"gone-{i}.png") for i in range(7))]
     with pytest.raises(BadInput) as refusal:
         with_images(read_prompts(written(tmp_path, *lines)), [tmp_path])
-    assert "7 of 8 images do not exist" in str(refusal.value)
+    assert "7 of 8 images missing" in str(refusal.value)
     assert "gone-0.png (index 0)" in str(refusal.value)
     assert "and 2 more; looked in " in str(refusal.value)
 

@@ -43,7 +43,9 @@ def test_prompts_that_differ_by_little_are_unsure_together(polite: TextSnapshot)
 def test_a_file_of_another_kind_of_reward_is_bad_input(tmp_path: Path) -> None:
     path = tmp_path / "bt_reward.json"
     path.write_bytes(encode(snapshot()))
-    with pytest.raises(BadInput, match="is not a reward of texts; expected a file that train-text-rm wrote"):
+    with pytest.raises(
+        BadInput, match="is not a reward of texts; expected a file that tribrain reward train-text wrote"
+    ):
         TextFileFeed(path)
 
 

@@ -113,7 +113,7 @@ def test_a_lora_of_another_rank_is_not_continued(wow: FakeWow, dataset: Path, tm
     assert train(wow, dataset, tmp_path / "one", "--lora-rank", "8")[0] == 0
     code, said = train(wow, dataset, tmp_path / "two", base=str(tmp_path / "one"))
     assert code == 1
-    assert "has rank 8, and --lora-rank is 4" in said
+    assert "has rank 8, and rank 4 is asked for" in said
 
 
 def test_each_needed_thing_is_missed_before_anything_is_encoded(wow: FakeWow, tmp_path: Path) -> None:

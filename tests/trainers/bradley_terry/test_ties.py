@@ -243,7 +243,7 @@ def test_whatever_is_measured_is_measured_with_ties(name: str) -> None:
 
 
 def test_ties_alone_are_nothing_to_measure() -> None:
-    with pytest.raises(BadInput, match="all 3 pairs are ties"):
+    with pytest.raises(BadInput, match="found 3 pairs, each a tie"):
         ties_of([replace(one, tie=True) for one in messages(3)])
 
 

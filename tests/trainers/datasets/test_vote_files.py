@@ -170,7 +170,14 @@ def test_a_row_needs_no_more_than_two_candidates_and_an_answer_and_keeps_further
         ("run-a,0,run-b,3,left,more", "has another number of cells"),
         ("run-a,zero,run-b,3,left", "left_iter_idx: expected a number, found 'zero'"),
         ("run-a,0,run-a,0,left", "left and right are both iteration 0"),
-        ("run-a,0,run-b,3,middle", "answer"),
+        (
+            "run-a,0,run-b,3,middle",
+            "answer: expected one of left, right, tie, both_bad, cannot_tell; found 'middle'",
+        ),
+        (
+            "run-a,0,run-b,3,Left",
+            "answer: expected one of left, right, tie, both_bad, cannot_tell; found 'Left': did",
+        ),
         ("run-a,0,run-b,3,", "answer is null"),
         (",0,run-b,3,left", "a required field is missing: `left_run_id`"),
     ],

@@ -95,7 +95,9 @@ def test_the_seed_decides_which_tasks_are_kept_apart() -> None:
 
 
 def test_a_single_task_cannot_be_split() -> None:
-    with pytest.raises(BadInput, match=r"all 2 pairs are of one task.*expected pairs of two tasks or more"):
+    with pytest.raises(
+        BadInput, match=r"found 2 pairs of a single task.*expected pairs of two tasks or more"
+    ):
         split_by_task(select(good_over_bad(2)).pairs, 0.2, seed=0)
 
 

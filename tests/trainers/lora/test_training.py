@@ -168,7 +168,7 @@ def test_texts_that_the_model_reads_alike_are_named_and_not_the_learning_rate(
 ) -> None:
     """Other spaces, and another word behind the 32 tokens that are read."""
     alike = [pair(f"task-{at}", chosen, rejected) for at in range(8)]
-    with pytest.raises(BadInput, match=r"each of 6 pairs has two texts with the same tokens.*32 tokens"):
+    with pytest.raises(BadInput, match=r"found 6 pairs, each of two texts with the same tokens.*32 tokens"):
         prepared_of(bert, SETTINGS, alike)
     assert prepared_of(bert, SETTINGS, [*alike, *good_over_bad(64)]).train
 

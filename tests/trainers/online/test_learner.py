@@ -166,9 +166,7 @@ def test_more_epochs_learn_more_and_change_no_figure() -> None:
 
 
 def test_a_file_of_another_models_pairs_cannot_be_learnt_from() -> None:
-    with pytest.raises(
-        BadInput, match="none of the 1 pairs is for the model 'mine'; give --model: 'default'"
-    ):
+    with pytest.raises(BadInput, match="found 1 pair, none for the model 'mine'; give --model: 'default'"):
         train_on_pairs([pair({"a.x": 1.0}, {"a.x": 0.0})], model="mine")
 
 

@@ -317,12 +317,12 @@ def test_a_state_of_another_version_is_bad_input() -> None:
     [
         (
             [text_pair("a", "a")],
-            "nothing to learn from: found 1 pairs, none of them with two different texts",
+            "nothing to learn from: found 1 pair, none with two different texts",
         ),
         ([text_pair("a", "b", weight=0)], "nothing to learn from: found 1 pairs"),
         (
             [text_pair("a", "b", model="m")],
-            "none of the 1 pairs is for the model 'default'; give --model: 'm'",
+            "found 1 pair, none for the model 'default'; give --model: 'm'",
         ),
     ],
 )

@@ -36,6 +36,13 @@ def test_the_figures_are_those_of_the_command(tmp_path: Path, capsys: pytest.Cap
     assert found.ece_ci95 == tuple(figures["ece_ci95"])
 
 
+def test_labels_that_are_the_critics_own_are_counted_without_their_ties() -> None:
+    by_critics = [replace(pair, label_source="critic") for pair in UNSEEN[:7]]
+    ties = sum(pair.tie for pair in by_critics)
+    assert evaluate(LEARNT, UNSEEN).critic_labels == 0
+    assert evaluate(LEARNT, [*by_critics, *UNSEEN[7:]]).critic_labels == 7 - ties
+
+
 def test_a_table_is_measured_as_its_pairs_are() -> None:
     assert evaluate(LEARNT, ROWS) == evaluate(LEARNT, PAIRS)
 
@@ -60,7 +67,7 @@ def test_a_dimension_is_measured_by_its_own_reward_on_its_own_pairs() -> None:
 
 
 def test_without_a_pair_that_decides_there_is_nothing_to_measure() -> None:
-    with pytest.raises(BadInput, match="all 20 pairs are ties"):
+    with pytest.raises(BadInput, match="found 20 pairs, each a tie"):
         evaluate(LEARNT, [replace(pair, tie=True) for pair in UNSEEN])
     with pytest.raises(BadInput, match="none of the comparisons is on 'overall'; name another dimension"):
         evaluate(LEARNT, [replace(pair, dimension="physics") for pair in UNSEEN])

@@ -172,7 +172,7 @@ def test_an_option_that_cannot_be_used_is_refused(options: Any, said: str) -> No
 
 def test_comparisons_that_no_critic_scored_on_both_sides_teach_nothing() -> None:
     rows = [{"task": 1, "left_sharp": 0.5, "right_sharp": None, "winner": "left"}]
-    with pytest.raises(BadInput, match="none of the 1 pairs has a critic score on both sides"):
+    with pytest.raises(BadInput, match="found 1 pair, none with a critic's score on both sides"):
         learn(rows)
 
 

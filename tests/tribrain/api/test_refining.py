@@ -111,6 +111,7 @@ def test_a_folder_holds_one_run(tmp_path: Path) -> None:
         ({"goal": " "}, "the goal is blank"),
         ({"goal": "\u200b\u2060"}, "the goal is blank"),
         ({"publish_to": "nowhere"}, "'nowhere' is not a broker's address; give host:port"),
+        ({"publish_to": ""}, 'no Kafka broker is named; give publish_to="host:port" or set TRIBRAIN_BOOT'),
     ],
 )
 def test_an_option_that_cannot_be_used_is_refused_before_anything_is_made(
