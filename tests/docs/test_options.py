@@ -52,7 +52,7 @@ def commands_in(line: str) -> Iterator[list[str]]:
         if not set(word) <= set("();<>|&"):
             command.append(word)
             continue
-        named = [at for at, each in enumerate(command) if each in _PROGRAM]
+        named = [at for at, each in enumerate(command) if each in _PROGRAM and command[:1] != ["from"]]
         if named:
             yield command[named[0] + 1 :]
         elif any(tuple(command[:n]) in COMMANDS for n in (1, 2, 3)):
