@@ -11,7 +11,7 @@ from streams.messages.refusals import shown
 from trainers.bradley_terry.estimators import DEFAULT_LEARNER, LearnerName, Recipe
 from trainers.online.learner import PreferenceLearner as _Learner
 from trainers.online.train import train_on_pairs
-from tribrain.api.comparisons import Comparisons, as_pairs
+from tribrain.api.comparisons import Comparisons, as_pairs, current_pairs
 from tribrain.api.reward import Reward
 
 
@@ -43,7 +43,7 @@ def learn(
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
         raise BadInput(f"epochs: found {shown(epochs)}; expected a whole number of at least 1")
     recipe = Recipe(learner=learner)
-    pairs = as_pairs(comparisons, model, ignore)
+    pairs = current_pairs(comparisons, model, ignore)
     return Reward(train_on_pairs(pairs, model=model, recipe=recipe, epochs=epochs, seed=seed))
 
 
