@@ -273,10 +273,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except OSError as error:
         if not disk_is_full(error):
             raise
-        where = (
-            f"{error.filename}: cannot be written" if error.filename is not None else "nothing can be written"
+        where = f"{error.filename}: " if error.filename is not None else ""
+        _fail(
+            f"{where}the disk is full, or the user's share of it; make room, and give the same command again"
         )
-        _fail(f"{where}: the disk is full; make room, and give the same command again")
     except (click.Abort, KeyboardInterrupt):
         # CPython notes that an interrupt has left an exec of a text (importing a dataclass is one), and would
         # end by the signal whatever the exit code is; the next one clears the note.

@@ -62,7 +62,7 @@ SERVICES: Mapping[str, Needed] = {
         publishes="bt",
     ),
     "run simulated, run subprocess, run wow, suite run, run rescore": Needed(
-        read=("snapshots",), write=("trace",)
+        read=("trace", "snapshots"), write=("trace",)
     ),
     "ui, serve page": Needed(read=("trace", "pairs", "votes", "snapshots", "dead-letters"), write=("votes",)),
     "serve text": Needed(read=("pairs", "snapshots", RESTORES), write=("snapshots",), publishes="text"),
