@@ -121,7 +121,7 @@ def test_a_run_is_not_begun_under_the_name_of_another_one_on_kafka(
     on_kafka = sent(settings)
     capsys.readouterr()
     assert code_of(*other) == 2
-    assert "--run-id a: Kafka has another run of this name" in capsys.readouterr().err
+    assert "tribrain: a: Kafka has another run of this name" in capsys.readouterr().err
     assert not (tmp_path / "y" / "iter_00").exists()
     assert sent(settings) == on_kafka
 
@@ -133,7 +133,7 @@ def test_a_run_does_not_go_on_where_another_of_its_name_came_to_kafka_first(
     killed(simulated(out, AWAY, "--run-id", "a"), settings, "record.pushed:2", tmp_path / "said")
     publish_messages(settings, [event(0, 0.5, run_id="a")], timeout_s=30)
     assert code_of(*simulated(out, settings.bootstrap_servers)) == 2
-    assert "--run-id a: Kafka has another run of this name" in capsys.readouterr().err
+    assert "tribrain: a: Kafka has another run of this name" in capsys.readouterr().err
     assert len(lines(out)) == 2
 
 

@@ -590,6 +590,7 @@ def test_a_run_that_did_not_fail_begins_the_count_of_failed_runs_anew_and_the_fa
     assert summary_of(tmp_path / "s")["given_up"] == ["bench-00000000", "bench-00000002"]
     said = capsys.readouterr()
     assert "bench: 1 of 3 runs finished" in said.out
+    assert "Failed or given up: 2 of 3 runs, " in (tmp_path / "s" / "report.html").read_text()
     last = said.err.splitlines()[-1]
     assert "2 of 3 runs failed or were given up: bench-00000000, bench-00000002; at last " in last
 

@@ -49,8 +49,10 @@ class _Look:
         try:
             found = read_run(self.settings, self.run_id, timeout_s=_TIMEOUT_S)
         except BadInput as error:
+            verb = "goes on" if recorded else "begins"
+            what = "its end" if recorded else "another run of this name"
             click.echo(
-                f"{self.run_id}: goes on, though it could not be seen whether Kafka has its end: {error}",
+                f"{self.run_id}: {verb}, though it could not be seen whether Kafka has {what}: {error}",
                 err=True,
             )
             return ()
@@ -67,8 +69,8 @@ class _Look:
             is_own = own.get(message.iter_idx) == _what_it_is_made_of(message)
             if not is_own and (message.iter_idx in own or not own):
                 raise BadInput(
-                    f"--run-id {self.run_id}: Kafka has another run of this name, for whose its events would "
-                    "be taken; give another --run-id"
+                    f"{self.run_id}: Kafka has another run of this name, for whose its events would be "
+                    "taken; begin anew under another name (--run-id, or --suite-id of a suite)"
                 )
 
 

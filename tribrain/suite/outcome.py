@@ -83,10 +83,12 @@ def why_not_finished(runs: Sequence[SuiteRun], cannot_continue: Mapping[str, str
     said = [f"{what}: {_named([run.run_id for run in lacking])}"]
     if failures := [run.failure for run in lacking if run.failure]:
         said.append(f"at last {failures[-1]}")
+    has_ended = any(run.stop_reason for run in lacking if run.run_id in cannot_continue)
     if final := [run.run_id for run in lacking if run.run_id in cannot_continue]:
+        rescore = "tribrain run rescore judges what they have, " if has_ended else ""
         said.append(
-            f"{_named(final)} cannot continue, as {cannot_continue[final[-1]]}: tribrain run rescore judges "
-            "what they have, another --out makes new ones"
+            f"{_named(final)} cannot continue, as {cannot_continue[final[-1]]}: {rescore}another --out makes "
+            "new ones"
         )
     if len(final) < len(lacking):
         said.append("fix that and run the same command again: it continues")
