@@ -96,6 +96,36 @@ def test_a_failure_in_the_middle_of_a_run_is_held_back_while_it_may_be_tried_aga
     assert of(sink) == [0]
 
 
+def test_the_whole_step_at_which_a_run_was_given_up_is_held_back_and_comes_as_it_is_made_again(
+    tmp_path: Path,
+) -> None:
+    rules = StopRules(max_iters=2, max_failures=1)
+    sink = ListSink()
+    for fails, expected in (((4,), [0, 1]), ((), [0, 1, 0, 1, 2, 3, "max_iters"])):
+        run_or_resume(
+            loop(tmp_path, Counted(fails=fails), stop=rules, candidates=2),
+            publisher=sink,
+            holds_failures=True,
+        )
+        assert of(sink) == expected
+
+
+def test_what_was_held_back_is_published_by_the_next_start_if_a_run_is_killed_at_its_end(
+    tmp_path: Path,
+) -> None:
+    def die(message: TraceEvent | RunEnd) -> None:
+        if isinstance(message, TraceEvent) and message.iter_idx == 5:
+            raise Killed
+
+    world = Counted(fails=(6,))
+    with pytest.raises(Killed):
+        run_or_resume(loop(tmp_path, world, stop=GIVEN_UP), publisher=ListSink(die), holds_failures=True)
+    assert len(read_trace(tmp_path / "trace.jsonl")) == 7
+    again = ListSink()
+    run_or_resume(loop(tmp_path, Counted(), stop=GIVEN_UP), publisher=again, holds_failures=True)
+    assert of(again) == [5, "max_iters"]
+
+
 @pytest.mark.parametrize("candidates", [1, 2])
 def test_what_was_published_is_never_made_again_otherwise_however_often_a_run_is_killed_or_given_up(
     tmp_path: Path, candidates: int
