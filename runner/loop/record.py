@@ -146,11 +146,7 @@ class RunRecord:
         while len(self._ends) < len(self._messages):
             line = encode(self._messages[len(self._ends)]) + b"\n"
             start = self._ends[-1] if self._ends else 0
-            with self.path.open("r+b") as file:
-                file.seek(start)
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
+            self._write(line, start)
             self._ends.append(start + len(line))
             reach("record.written")
         while self._sink is not None and self._pushed < len(self._messages):
@@ -163,6 +159,16 @@ class RunRecord:
             if not (isinstance(message, TraceEvent) and message.iter_idx in self.published):
                 self._publisher.push(message)
             self._sent += 1
+
+    def _write(self, line: bytes, start: int) -> None:
+        try:
+            with self.path.open("r+b") as file:
+                file.seek(start)
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def _due(self) -> int:
         """How many messages the publisher may be given by now.

@@ -58,7 +58,7 @@ def test_a_run_whose_disk_is_full_ends_with_one_line_and_goes_on_once_there_is_r
     filler = nearly_full(disk, left)
     assert code_of(*arguments, "--out", str(disk / "a")) == 2
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("tribrain: ")
+    assert last.startswith(f"tribrain: {disk}")
     assert "the disk is full" in last or "No space left on device" in last
     filler.unlink()
     assert code_of(*arguments, "--out", str(disk / "a")) == 0

@@ -124,6 +124,8 @@ def test_a_run_is_not_begun_under_the_name_of_another_one_on_kafka(
     assert "tribrain: a: Kafka has another run of this name" in capsys.readouterr().err
     assert not (tmp_path / "y" / "iter_00").exists()
     assert sent(settings) == on_kafka
+    other[other.index("a")] = "b"
+    assert code_of(*other, "--fresh") == 0
 
 
 def test_a_run_does_not_go_on_where_another_of_its_name_came_to_kafka_first(

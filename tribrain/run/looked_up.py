@@ -70,7 +70,8 @@ class _Look:
             if not is_own and (message.iter_idx in own or not own):
                 raise BadInput(
                     f"{self.run_id}: Kafka has another run of this name, for whose its events would be "
-                    "taken; begin anew under another name (--run-id, or --suite-id of a suite)"
+                    "taken; begin anew with --fresh and another --run-id (a suite: with another --out and "
+                    "--suite-id)"
                 )
 
 
