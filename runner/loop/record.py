@@ -230,7 +230,8 @@ class RunRecord:
         self.stop_reason = next((m.stop_reason for m in newest if isinstance(m, RunEnd)), "")
         self._messages = [*messages]
         self._ends = list(accumulate(sizes))
-        self._pushed = self._sent = n_own
+        self._pushed = n_own
+        self._sent = 0 if self._holds_failures else n_own
 
     def _check_replay(self, events: Sequence[TraceEvent]) -> None:
         first = len(self.events) - self._to_replay

@@ -28,6 +28,8 @@ AWAY = "127.0.0.1:1"
 JUDGE = """
 import json, sys
 from pathlib import Path
+if (Path(__file__).parent / "dead").exists():
+    sys.exit(7)
 if (Path(__file__).parent / "down").exists() and "iter_00" not in sys.argv[1]:
     sys.exit(7)
 print(json.dumps({"task": 0.5}))
@@ -168,6 +170,23 @@ def test_a_suite_whose_judge_was_down_goes_on_and_kafka_has_what_its_traces_have
     traces = [line for n in range(3) for line in lines(tmp_path / "s" / "runs" / f"s-{n:08d}")]
     assert set(sent(settings)) == set(traces)
     assert len(traces) == 12
+
+
+def test_a_failed_run_of_a_suite_that_was_rescored_comes_to_kafka_whole_by_the_same_command(
+    settings: Settings, tmp_path: Path
+) -> None:
+    arguments = [*suite(tmp_path, settings), "--shard", "1/3"]
+    arguments[arguments.index("--max-failures") + 1] = "9"
+    (tmp_path / "dead").touch()
+    assert code_of(*arguments) == 4
+    assert sent(settings) == Counter()
+    (tmp_path / "dead").unlink()
+    out = tmp_path / "s" / "runs" / "s-00000000"
+    assert code_of("run", "rescore", str(out), *arguments[arguments.index("--critic") :][:2]) == 0
+    for _ in range(2):
+        assert code_of(*arguments) == 0
+        assert sent(settings) == Counter(lines(out))
+    assert len(lines(out)) == 8
 
 
 def test_a_suite_names_the_run_that_somebody_else_ended_and_is_not_done(

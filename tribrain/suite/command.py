@@ -205,9 +205,13 @@ class _Work:
     """Id of each run that failed or was given up, and stays so, to why."""
 
     def finished(self, task: SuiteTask) -> SuiteRun | None:
-        """A run that failed or was given up is not finished: it goes on."""
-        run = self.folder.finished(task.run_id(self.plan.suite))
-        return None if run is None or run.is_given_up else run
+        """A run that failed or was given up is not finished: it goes on, or is sent once it was rescored."""
+        run_id = task.run_id(self.plan.suite)
+        run = self.folder.finished(run_id)
+        if run is None or run.is_given_up:
+            return None
+        is_to_be_sent = self.refinement.settings is not None and self.folder.was_held_back(run_id)
+        return None if is_to_be_sent else run
 
     def _waits_for_kafka(self, out: Path) -> bool:
         if self.refinement.settings is None:

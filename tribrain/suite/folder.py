@@ -161,6 +161,11 @@ class SuiteFolder:
         path = self.run_dir(run_id) / _RESULT
         return _as_judged_now(_read(path, SuiteRun), path.parent) if path.is_file() else None
 
+    def was_held_back(self, run_id: str) -> bool:
+        """Whether a run ended so that Kafka did not get all of it, whatever was rescored since."""
+        path = self.run_dir(run_id) / _RESULT
+        return path.is_file() and _read(path, SuiteRun).is_given_up
+
     def all_finished(self) -> list[SuiteRun]:
         """By index."""
         paths = (self.path / _RUNS).glob(f"*/{_RESULT}")
