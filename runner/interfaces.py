@@ -28,9 +28,11 @@ class Generation:
     """One generated video, and what is known about it without opening it."""
 
     video: Path
+    """The file that was written, in the folder that ``generate`` was given."""
     outcome: dict[str, Any] | None = None
     """A judgement ``{"score": in [0, 1], "source": text}`` by a validator or a person, if there is one."""
     meta: dict[str, Any] = field(default_factory=dict)
+    """JSON values, which the trace keeps as ``meta["generation"]``."""
     context: dict[str, Any] = field(default_factory=dict)
     """Possible features that distinguish it from the run's other videos: texts, and numbers like ``cost``."""
 
@@ -39,9 +41,14 @@ class WorldModel(Protocol):
     """Prompt and seed in, video out."""
 
     name: str
+    """What the trace calls it."""
 
     def generate(self, prompt: str, *, seed: int, out_dir: Path) -> Generation:
-        """Write one video into ``out_dir`` (which exists). Raises GenerationFailed."""
+        """Write one video of the ``prompt`` into the folder ``out_dir``, which exists.
+
+        ``seed`` is a whole number of at least 0: the same prompt and seed should give the same video. Raises
+        GenerationFailed where there is no usable video.
+        """
         ...
 
 
@@ -100,11 +107,15 @@ class Critic(Protocol):
     """Measures one aspect of a decoded video, and nothing else."""
 
     name: str
+    """The name of its scores; no other critic of the run has it."""
 
     def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
-        """Scores in [0, 1] per failure mode, 1 is best; null, with the reason, where it does not apply.
+        """Scores in [0, 1] per failure mode, 1 is best; None where the critic gives none.
 
-        See ``streams.messages.no_score``. If the thing that it looks for vanishes, that is bad, and scored.
+        ``frames`` (T, H, W, 3) are the whole video in RGB, at ``fps`` frames per second. ``goal`` is what the
+        run is for, not the rewritten prompt. Why a score is None stands in the result's ``extra`` as
+        ``no_score``: ``does_not_apply``, ``not_seen`` (what the goal names is nowhere in the video) or
+        ``failed``. If the thing that it looks for vanishes, that is bad, and scored.
         """
         ...
 
@@ -126,13 +137,15 @@ class VideoCritic(Protocol):
     """Judges a video file, given the prompt that it was made from; can judge several videos at a time."""
 
     name: str
+    """The name of its scores; no other critic of the run has it."""
 
     def begin(self, video: Path, *, prompt: str, goal: str) -> Judgement:
-        """Start to judge ``video``, and return at once."""
+        """Start to judge the file ``video``, made from ``prompt`` for the run's ``goal``; return at once."""
         ...
 
 
 AnyCritic = Critic | VideoCritic
+"""A critic of either kind: of decoded frames, or of the file."""
 
 
 class EventSink(Protocol):
@@ -141,7 +154,7 @@ class EventSink(Protocol):
     def push(self, event: TraceEvent | RunEnd) -> None: ...
 
 
-class RewardFeed(Protocol):
+class SnapshotSource(Protocol):
     """The newest reward snapshot, or None, without waiting."""
 
     def latest(self) -> RewardSnapshot | None: ...

@@ -14,11 +14,11 @@ from streams.messages.codec import encode, sealed
 from streams.messages.contracts import Checkpoint, RewardSnapshot, snapshot_key
 from streams.messages.held import Held, held_of
 from streams.messages.stored import Outgoing, StoredMessage
-from trainers.online.learner import PreferenceLearner
+from trainers.online.learner import OnlineLearner
 from trainers.pairs.seen import REMEMBERED
 
 
-def checkpoint_of(learner: PreferenceLearner) -> Checkpoint:
+def checkpoint_of(learner: OnlineLearner) -> Checkpoint:
     """The state of a learner that has read no topic."""
     snapshot = learner.snapshot()
     return sealed(
@@ -31,10 +31,10 @@ def checkpoint_of(learner: PreferenceLearner) -> Checkpoint:
     )
 
 
-def read_back(learner: PreferenceLearner, *, remembered: int = REMEMBERED) -> PreferenceLearner:
+def read_back(learner: OnlineLearner, *, remembered: int = REMEMBERED) -> OnlineLearner:
     """The learner, made again from its state as it stands on the topic."""
     stored = decode_checkpoint(encode_checkpoint(checkpoint_of(learner)), "test")
-    return PreferenceLearner.from_state(stored.model, stored.state, remembered=remembered)
+    return OnlineLearner.from_state(stored.model, stored.state, remembered=remembered)
 
 
 def held(

@@ -5,7 +5,6 @@ Bad input gives one line on standard error and exit code 2.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from streams.errors import BadInput, Fenced
 from streams.files import disk_is_full, plain
 from tribrain.shell.exit_codes import BAD_INPUT, FENCED, INTERRUPTED, NOTHING_MADE, NothingMade
 from tribrain.shell.lazy_group import Entry, LazyGroup
-from tribrain.shell.repeated_lines import RepeatedLines
+from tribrain.shell.logs import log_to_stderr
 
 GROUPS = {
     "run": "Refine one video, and work on finished runs.",
@@ -237,18 +236,7 @@ def cli(verbose: bool) -> None:
       tribrain demo
       tribrain run simulated --goal "move the red cube to the bowl" --out runs/a
     """
-    handler = logging.StreamHandler()
-    handler.addFilter(RepeatedLines())
-    logging.basicConfig(
-        handlers=[handler],
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    # Below INFO kafka-python logs keys and values, and with a broker away it logs an error a second: whoever
-    # reads or writes here says once that a broker is away, in words of its own.
-    logging.getLogger("kafka").setLevel(logging.ERROR if verbose else logging.CRITICAL)
-    # Faust's timers warn of every publication that takes longer than their interval.
-    logging.getLogger("mode.timers").setLevel(logging.ERROR)
+    log_to_stderr(verbose=verbose)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

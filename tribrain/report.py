@@ -19,7 +19,7 @@ from tribrain.shell.command import Command
 from tribrain.shell.option_types import PATH
 from tribrain.shell.output import counted
 from tribrain.story.album import size_text
-from tribrain.story.report import Written
+from tribrain.story.report import WrittenReport
 from tribrain.suite.folder import SuiteFolder
 from tribrain.suite.report import build_suite_report
 
@@ -46,7 +46,7 @@ def report(folder: Path, votes_file: Path | None, as_json: bool) -> None:
     )
 
 
-def _build(folder: Path, votes_file: Path | None) -> Written:
+def _build(folder: Path, votes_file: Path | None) -> WrittenReport:
     is_suite, is_of_demo = SuiteFolder.is_one(folder), (folder / SUMMARY).is_file()
     if votes_file is not None and (is_suite or is_of_demo):
         raise BadInput(f"--votes-file is for runs, and {folder} holds a {'suite' if is_suite else 'demo'}")

@@ -21,7 +21,7 @@ import orjson
 from runner.finetune.comparison import NEW, OLD, PairedTask, compare
 from runner.finetune.history import History
 from runner.finetune.inbox import EndedRun, Offsets, RunInbox, selected, with_folders
-from runner.finetune.job import Job
+from runner.finetune.job import FinetuneJob
 from runner.finetune.line import RESERVED, SHOWN, comparable, prompts_of, with_new_seeds
 from runner.finetune.plan import FinetunePlan
 from runner.finetune.training import run_training
@@ -46,7 +46,7 @@ _CHECKPOINT_SCHEMA = "tribrain.finetuned/1"
 _LOOK_EVERY_S = 2.0
 
 
-def serve(job: Job, *, once: bool = False) -> str:
+def serve(job: FinetuneJob, *, once: bool = False) -> str:
     """Train whenever enough videos are new, for ever; with ``once``, train once if any video is new.
 
     With ``once``, returns why nothing could be trained, or an empty string. Raises BadInput, also if the
@@ -61,7 +61,7 @@ def serve(job: Job, *, once: bool = False) -> str:
 
 
 class _Serving:
-    def __init__(self, job: Job, reader: TopicReader, history: History) -> None:
+    def __init__(self, job: FinetuneJob, reader: TopicReader, history: History) -> None:
         self._job, self._reader, self._history = job, reader, history
         self._plans = PlanFile(job.work, FinetunePlan)
         self._inbox = RunInbox()

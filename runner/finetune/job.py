@@ -18,7 +18,7 @@ from trainers.datasets.choice import Choice, ChoiceRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class FinetuneJob:
     """What is trained on which data, when, and how checkpoints are compared."""
 
     kafka: Settings

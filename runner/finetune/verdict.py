@@ -49,7 +49,7 @@ class WinRate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class JudgeResult:
     """The result of one judge."""
 
     judge: Judge
@@ -75,8 +75,8 @@ class CheckpointVerdict:
     """Earlier comparisons of this line that promoted nothing."""
     needed: float
     """The e-value that both judges must reach."""
-    selector: Judged
-    other: Judged
+    selector: JudgeResult
+    other: JudgeResult
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -140,9 +140,9 @@ def win_rate(results: Sequence[float]) -> WinRate:
     return WinRate(rate=rate, ci95=(max(0.0, middle - half), min(1.0, middle + half)), tasks=n)
 
 
-def _judged(by: Judge, pairs: Sequence[tuple[str, float]], null: float, at: float) -> Judged:
+def _judged(by: Judge, pairs: Sequence[tuple[str, float]], null: float, at: float) -> JudgeResult:
     results = by_task(pairs)
-    return Judged(
+    return JudgeResult(
         judge=by,
         win_rate=win_rate(results),
         null=null,
@@ -151,7 +151,7 @@ def _judged(by: Judge, pairs: Sequence[tuple[str, float]], null: float, at: floa
     )
 
 
-def _said(judged: Judged) -> str:
+def _said(judged: JudgeResult) -> str:
     rate = judged.win_rate
     return (
         f"by {_NAMES[judged.judge]} it wins {rate.rate:.0%} [{rate.ci95[0]:.0%}, {rate.ci95[1]:.0%}] of "

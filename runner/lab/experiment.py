@@ -20,8 +20,8 @@ from runner.lab.experiment_plan import (
     ALL_CONDITIONS,
     RANDOM_SHARES,
     VOTES_PER_JUDGEMENT,
-    Condition,
-    Course,
+    ArmRun,
+    ExperimentCondition,
     ExperimentPlan,
     Result,
     hidden_taste,
@@ -53,7 +53,7 @@ from trainers.pairs.former import PairFormer
 from trainers.pairs.pairing import PairingRules
 
 if TYPE_CHECKING:
-    from trainers.online.learner import PreferenceLearner
+    from trainers.online.learner import OnlineLearner
     from trainers.text.learner import TextLearner
 
 # Random streams that must be independent of each other.
@@ -85,10 +85,10 @@ class _PublishedTexts:
 # Both import late: numba takes half a second, which the process that hands out the seeds does not need.
 
 
-def _learner() -> PreferenceLearner:
-    from trainers.online.learner import PreferenceLearner
+def _learner() -> OnlineLearner:
+    from trainers.online.learner import OnlineLearner
 
-    return PreferenceLearner()
+    return OnlineLearner()
 
 
 def _text_learner() -> TextLearner:
@@ -103,7 +103,7 @@ class Learning:
 
     controller: ThompsonController = field(default_factory=ThompsonController)
     former: PairFormer = field(default_factory=lambda: PairFormer(PairingRules()))
-    learner: PreferenceLearner = field(default_factory=_learner)
+    learner: OnlineLearner = field(default_factory=_learner)
     text_learner: TextLearner = field(default_factory=_text_learner)
     published: _Published = field(default_factory=_Published)
     texts: _PublishedTexts = field(default_factory=_PublishedTexts)
@@ -142,7 +142,7 @@ class SeedExperiment:
         self.broken_critic = critics[broken].name
         self._alone: dict[bool, list[list[TraceEvent]]] = {}
 
-    def run(self, condition: Condition) -> Result:
+    def run(self, condition: ExperimentCondition) -> Result:
         """Results of both arms."""
         if condition.rewrites is not None:
             weight = self.plan.preference_weight
@@ -157,7 +157,7 @@ class SeedExperiment:
 
     def arm(
         self,
-        condition: Condition,
+        condition: ExperimentCondition,
         weight: float,
         rewrites: int | None = None,
         learning: Learning | None = None,
@@ -209,7 +209,7 @@ class SeedExperiment:
         return runs, first
 
     def see(
-        self, condition: Condition, task: int, prompt: str, seed: int
+        self, condition: ExperimentCondition, task: int, prompt: str, seed: int
     ) -> tuple[tuple[CriticResult, ...], float]:
         """The critics' results for a video under this condition, and its true quality."""
         failures, results = self.videos[task].see(prompt, seed)
@@ -220,7 +220,9 @@ class SeedExperiment:
             results = tuple(_garbled(r, rng) if r.critic_name == self.broken_critic else r for r in results)
         return results, true_quality(failures, self.taste)
 
-    def label(self, condition: Condition, task: int, quality: float, seed: int) -> dict[str, Any] | None:
+    def label(
+        self, condition: ExperimentCondition, task: int, quality: float, seed: int
+    ) -> dict[str, Any] | None:
         """The outcome of a video of this true quality; null for most, and where people vote instead."""
         if condition.votes is not None:
             return None
@@ -239,7 +241,7 @@ class SeedExperiment:
 
     def _result(
         self,
-        condition: Condition,
+        condition: ExperimentCondition,
         first_arm: Sequence[Sequence[TraceEvent]],
         second_arm: Sequence[Sequence[TraceEvent]],
         steers_from_task: int | None,
@@ -253,19 +255,23 @@ class SeedExperiment:
             steers_from_task=steers_from_task,
         )
 
-    def _courses(self, condition: Condition, runs: Sequence[Sequence[TraceEvent]]) -> tuple[Course, ...]:
+    def _courses(
+        self, condition: ExperimentCondition, runs: Sequence[Sequence[TraceEvent]]
+    ) -> tuple[ArmRun, ...]:
         courses = []
         for task, events in zip(self.videos, runs, strict=True):
             qualities = self.qualities(condition, task, events)
             picked = tuple(qualities[event.meta["best_iter"]] for event in events)
-            courses.append(Course(picked=picked, generated=max(qualities)))
+            courses.append(ArmRun(picked=picked, generated=max(qualities)))
         return tuple(courses)
 
-    def qualities(self, condition: Condition, task: int, events: Sequence[TraceEvent]) -> list[float]:
+    def qualities(
+        self, condition: ExperimentCondition, task: int, events: Sequence[TraceEvent]
+    ) -> list[float]:
         """The true quality of each video of a run."""
         return [self.see(condition, task, event.prompt, event.meta["generation_seed"])[1] for event in events]
 
-    def _people(self, condition: Condition) -> People | None:
+    def _people(self, condition: ExperimentCondition) -> People | None:
         """The voters under this condition."""
         if condition.votes is None:
             return None
@@ -283,7 +289,7 @@ class _Take:
     """Makes the candidates of one task under one condition; see ``runner.loop.candidate.make_candidates``."""
 
     experiment: SeedExperiment
-    condition: Condition
+    condition: ExperimentCondition
     task: int
 
     def __call__(

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from runner.lab.experiment_plan import Course, Result
+from runner.lab.experiment_plan import ArmRun, Result
 
 RESAMPLES = 10_000
 _BATCH = 500
@@ -136,7 +136,7 @@ def estimate(statistic: Callable[[NDArray[np.intp]], Numbers], n_seeds: int) -> 
     return Estimate(mean=float(statistic(everyone)[0]), ci95=(float(low), float(high)))
 
 
-def _curves(by_seed: Sequence[Sequence[Course]]) -> Numbers:
+def _curves(by_seed: Sequence[Sequence[ArmRun]]) -> Numbers:
     """Mean true quality per seed and generation, shape (S, B)."""
     if not by_seed or not all(by_seed):
         raise ValueError("no tasks to take figures over")
@@ -144,7 +144,7 @@ def _curves(by_seed: Sequence[Sequence[Course]]) -> Numbers:
     return np.asarray(picked.mean(axis=1))
 
 
-def _generated(by_seed: Sequence[Sequence[Course]]) -> Numbers:
+def _generated(by_seed: Sequence[Sequence[ArmRun]]) -> Numbers:
     """Mean true quality per seed of the best video that was made, shape (S,)."""
     generated = np.array([[course.generated for course in courses] for courses in by_seed])
     return np.asarray(generated.mean(axis=1))

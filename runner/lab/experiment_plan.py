@@ -80,7 +80,7 @@ class ExperimentPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
+class ExperimentCondition:
     """One combination of labels and critics."""
 
     name: str
@@ -100,32 +100,32 @@ class Condition:
 
 
 CONDITIONS = (
-    Condition(name="clean"),
-    Condition(name="aligned", aligned=True),
-    Condition(name="garbage", labels="garbage"),
-    Condition(name="flipped", labels="flipped"),
-    Condition(name="critic_fails", critic_fails=True),
+    ExperimentCondition(name="clean"),
+    ExperimentCondition(name="aligned", aligned=True),
+    ExperimentCondition(name="garbage", labels="garbage"),
+    ExperimentCondition(name="flipped", labels="flipped"),
+    ExperimentCondition(name="critic_fails", critic_fails=True),
 )
 SENSITIVITY = (
-    Condition(name="noise 0.1", label_noise=0.1),
-    Condition(name="noise 0.3", label_noise=0.3),
-    Condition(name="share 0.25", label_share=0.25),
-    Condition(name="share 0.1", label_share=0.1),
+    ExperimentCondition(name="noise 0.1", label_noise=0.1),
+    ExperimentCondition(name="noise 0.3", label_noise=0.3),
+    ExperimentCondition(name="share 0.25", label_share=0.25),
+    ExperimentCondition(name="share 0.1", label_share=0.1),
 )
-REWRITES = (Condition(name="rewrites 4", rewrites=4),)
+REWRITES = (ExperimentCondition(name="rewrites 4", rewrites=4),)
 VOTES = (
-    Condition(name="votes", votes="chosen"),
-    Condition(name="half random", votes="half random"),
-    Condition(name="all random", votes="random"),
-    Condition(name="no gate", gate="ignore"),
-    Condition(name="votes no gate", votes="chosen", gate="ignore"),
-    Condition(name="random no gate", votes="random", gate="ignore"),
+    ExperimentCondition(name="votes", votes="chosen"),
+    ExperimentCondition(name="half random", votes="half random"),
+    ExperimentCondition(name="all random", votes="random"),
+    ExperimentCondition(name="no gate", gate="ignore"),
+    ExperimentCondition(name="votes no gate", votes="chosen", gate="ignore"),
+    ExperimentCondition(name="random no gate", votes="random", gate="ignore"),
 )
 ALL_CONDITIONS = (*CONDITIONS, *SENSITIVITY, *REWRITES, *VOTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
+class ArmRun:
     """One run of one arm."""
 
     picked: tuple[float, ...]
@@ -142,9 +142,9 @@ class Result:
     condition: str
     taste: dict[str, float]
     """The hidden weights of the failures; they sum to 1."""
-    critics_alone: tuple[Course, ...]
+    critics_alone: tuple[ArmRun, ...]
     """The first arm."""
-    steered: tuple[Course, ...]
+    steered: tuple[ArmRun, ...]
     steers_from_task: int | None
     """The first task whose run was steered; None if the gate stayed closed."""
 

@@ -18,7 +18,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from runner.rewards.preference import Opinion
+from runner.rewards.preference import RewardComparison
 from runner.rewards.standings import combined_rewards
 from streams.errors import BadInput
 from streams.messages.contracts import TEXT_FEATURES, Candidate, PairMessage, PreferencePair, RewardSnapshot
@@ -239,7 +239,7 @@ def _leans(sides: Sequence[Candidate], snapshot: RewardSnapshot) -> Array:
             of_a=sides[i].candidate_context,
             of_b=sides[j].candidate_context,
         )
-        opinion = Opinion(probability=prob_prefer(snapshot, d), confidence=confidence(snapshot, d))
+        opinion = RewardComparison(probability=prob_prefer(snapshot, d), confidence=confidence(snapshot, d))
         leans_NN[i, j], leans_NN[j, i] = opinion.lean, -opinion.lean
     return leans_NN
 

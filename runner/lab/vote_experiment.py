@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.lab.vote_figures import CHECKPOINTS, RuleFigures, vote_figures
-from runner.lab.vote_simulation import ANY_PAIR, ASKABLE, Course, Split, VotePlan, run_votes
+from runner.lab.vote_simulation import ANY_PAIR, ASKABLE, LearningCurve, Split, VotePlan, run_votes
 from streams.errors import BadInput
 from streams.messages.contracts import PreferencePair
 
@@ -22,7 +22,7 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class VoteExperimentFigures:
     """Figures of each arm; its curves are measured after the numbers of votes in ``checkpoints``."""
 
     pairs: int
@@ -56,13 +56,13 @@ def measure_votes(
     *,
     seeds: range,
     on_progress: Callable[[int], None] = lambda _: None,
-) -> Measured:
+) -> VoteExperimentFigures:
     """One repetition per seed. ``on_progress`` is called for each arm of each.
 
     Raises BadInput if nothing can be measured.
     """
     checkpoints = tuple(votes for votes in CHECKPOINTS if votes <= max(arm.plan.votes for arm in arms))
-    courses: dict[Arm, list[Course]] = {arm: [] for arm in arms}
+    courses: dict[Arm, list[LearningCurve]] = {arm: [] for arm in arms}
     for seed in seeds:
         split = Split.of(pairs, seed)
         for arm, of in courses.items():
@@ -80,7 +80,7 @@ def measure_votes(
         of_flip = {arm: of for arm, of in shorter.items() if arm.plan.flips == flip}
         random = next(arm for arm in of_flip if arm.plan.rule == ANY_PAIR)
         found |= vote_figures(of_flip, random, checkpoints[:reached])
-    return Measured(
+    return VoteExperimentFigures(
         pairs=len(pairs),
         tasks=len({pair.task_id for pair in pairs}),
         ties=sum(pair.tie for pair in pairs),
@@ -99,9 +99,9 @@ def _name(rule: str, share: float | None, flips: float) -> str:
     return f"{name}, {flips:.0%} wrong" if flips else name
 
 
-def _reached(course: Course) -> int:
+def _reached(course: LearningCurve) -> int:
     return sum(loss is not None for loss in course.log_losses)
 
 
-def _cut(course: Course, reached: int) -> Course:
-    return Course(course.log_losses[:reached], course.picked[:reached], course.gate_opened_at)
+def _cut(course: LearningCurve, reached: int) -> LearningCurve:
+    return LearningCurve(course.log_losses[:reached], course.picked[:reached], course.gate_opened_at)

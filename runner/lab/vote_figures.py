@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from runner.lab.vote_simulation import Course
+from runner.lab.vote_simulation import LearningCurve
 
 if TYPE_CHECKING:
     from trainers.compiled import Array, Ints
@@ -29,7 +29,7 @@ _BATCH = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Needed:
+class VotesNeeded:
     """Votes needed for the log loss of ``random`` random votes; null if it was not reached."""
 
     random: int
@@ -50,7 +50,7 @@ class RuleFigures:
     """Quality of the picked candidates: the fraction of their pairs that they win."""
     picked_minus_random: tuple[float, ...]
     picked_minus_random_ci95: tuple[tuple[float, float], ...]
-    needed: tuple[Needed, ...]
+    needed: tuple[VotesNeeded, ...]
     worth: tuple[float | None, ...]
     """Random votes with the same log loss; null if no measured number of random votes has it."""
     gate_opened: int
@@ -60,7 +60,7 @@ class RuleFigures:
 
 
 def vote_figures(
-    courses: Mapping[Name, Sequence[Course]], random: Name, checkpoints: Sequence[int]
+    courses: Mapping[Name, Sequence[LearningCurve]], random: Name, checkpoints: Sequence[int]
 ) -> dict[Name, RuleFigures]:
     """Figures by plan; ``random`` names the baseline plan."""
     n = len(courses[random])
@@ -108,7 +108,7 @@ class _Curves:
 
 
 def _figures(
-    of: Sequence[Course],
+    of: Sequence[LearningCurve],
     losses: _Curves,
     random: _Curves,
     picked: _Curves,
@@ -145,13 +145,13 @@ def _needed(
     drawn: Array,
     drawn_random: Array,
     checkpoints: Sequence[int],
-) -> Needed:
+) -> VotesNeeded:
     at = list(checkpoints).index(level)
     of_draws = np.array(
         [first_reached(curve, one[at], checkpoints) for curve, one in zip(drawn, drawn_random, strict=True)]
     )
     low, high = (float(x) for x in np.percentile(of_draws, [2.5, 97.5], method="nearest"))
-    return Needed(
+    return VotesNeeded(
         random=level,
         votes=_finite(first_reached(mean, mean_random[at], checkpoints)),
         ci95=(low, _finite(high)) if np.isfinite(low) else None,

@@ -87,7 +87,7 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class LearningCurve:
     """Results of the votes of one plan on one split."""
 
     log_losses: tuple[float | None, ...]
@@ -99,7 +99,7 @@ class Course:
     """Votes after which the gate opened, counting only votes that the model did not choose."""
 
 
-def run_votes(split: Split, plan: VotePlan, checkpoints: Sequence[int], seed: int) -> Course:
+def run_votes(split: Split, plan: VotePlan, checkpoints: Sequence[int], seed: int) -> LearningCurve:
     """Ask, answer and learn ``plan.votes`` times, or until no pair is left. Deterministic for a seed."""
     from trainers.online.models import Models  # loads numba, not needed for the rules' names
 
@@ -123,7 +123,7 @@ def run_votes(split: Split, plan: VotePlan, checkpoints: Sequence[int], seed: in
             p = learner.predict_many_differences(held_out.features, held_out.X)
             losses[vote] = float(np.mean([log_loss(one) for one in p[~held_out.ties].tolist()]))
             picked[vote] = split.judged.quality_of_picks(p)
-    return Course(
+    return LearningCurve(
         tuple(losses.get(votes) for votes in checkpoints),
         tuple(picked.get(votes) for votes in checkpoints),
         evidence.opened_at,

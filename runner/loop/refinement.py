@@ -18,7 +18,7 @@ from runner.interfaces import (
     AnyCritic,
     EventSink,
     FailuresInARow,
-    RewardFeed,
+    SnapshotSource,
     TextReward,
     TextRewardFeed,
     WorldModel,
@@ -29,13 +29,13 @@ from runner.loop.course import Compared, Course
 from runner.loop.record import RunRecord
 from runner.loop.refiner import Arm, PromptState, refine
 from runner.loop.result import RunResult, run_result
-from runner.loop.rewrites import MAX_REWRITES, Choice, Refiner, choose, propose
+from runner.loop.rewrites import MAX_REWRITES, Refiner, RewriteChoice, choose, propose
 from runner.loop.stopping import StopRules
 from runner.rewards.preference import PreferencePolicy
-from runner.rewards.text_critic import judge_text
 from streams.errors import BadInput
-from streams.messages.contracts import TraceEvent
+from streams.messages.contracts import TEXT_MODE, CriticResult, TraceEvent
 from streams.messages.limits import MAX_ITERATIONS
+from trainers.bradley_terry.reward import sigmoid
 
 # Random streams that must be independent of each other.
 _CONTROLLER, _GENERATION, _REWRITES = range(3)
@@ -74,7 +74,7 @@ class RefinementLoop:
     """Names of critics whose scores every candidate needs."""
     task_id: str | None = None
     """Shared by runs for the same task; by default each run is its own task."""
-    feed: RewardFeed | None = None
+    feed: SnapshotSource | None = None
     policy: PreferencePolicy = field(default_factory=PreferencePolicy)
     text_feed: TextRewardFeed | None = None
     """A reward of prompts: its score is recorded as a critic's, and if allowed, it chooses among rewrites."""
@@ -172,7 +172,7 @@ class RefinementLoop:
         prompts: list[tuple[Arm | None, PromptState]] = [(None, course.best_state)]
         if others := self.candidates - 1:
             proposed = propose(course.best_state, others, self.controller, context, self.refiner, rng)
-            prompts += Choice.as_proposed(proposed).made(others)
+            prompts += RewriteChoice.as_proposed(proposed).made(others)
         return _Asked(context, prompts)
 
     def _next(
@@ -247,3 +247,16 @@ def new_run_id(started: datetime, seed: int, *what: str) -> str:
     # The folder's name need not be UTF-8.
     digest = hashlib.sha256("\0".join(what).encode(errors="surrogateescape")).hexdigest()[:8]
     return f"{started:%Y%m%d_%H%M%S}_seed{seed}_{digest}"
+
+
+def judge_text(name: str, reward: TextReward, goal: str, prompt: str) -> CriticResult:
+    """A text reward as one more critic: P(this prompt is preferred to the bare goal), in [0, 1].
+
+    That is comparable across goals, so that the reward model can weigh it.
+    """
+    (of_prompt, of_goal), _ = reward.rewards(goal, (prompt, goal))
+    return CriticResult(
+        critic_name=name,
+        scores={TEXT_MODE: sigmoid(float(of_prompt - of_goal))},
+        extra={"version": reward.version, "gate": reward.gate},
+    )

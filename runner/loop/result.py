@@ -19,19 +19,23 @@ class RunResult:
     """A summary of a run; all of it but ``cannot_continue`` can be read from its trace."""
 
     run_id: str
+    """As in the trace."""
     iterations: int
     """Steps; each makes as many candidates as were requested."""
     candidates: int
     """Events of the trace except its end, including failed generations."""
     best_iter: int | None
+    """``iter_idx`` of the best; None if no candidate could be judged."""
     best_score: float | None
     """The critics' reward of the best; None if no candidate could be judged."""
     versions: tuple[tuple[int, int | None], ...]
     """(iter_idx, snapshot version) where another version came into use; None for no snapshot."""
     stop_reason: str
+    """The stop rule that was met, or ``interrupted``."""
     best_video: str | None = None
     """Path from the run's folder."""
     best_prompt: str | None = None
+    """The prompt that the best was made from."""
     failure: str = ""
     """The last failure, if no candidate could be judged, a critic failed on every video, or the run was given
     up; else empty."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from runner.interfaces import AnyCritic, EventSink, FailuresInARow, RewardFeed, WorldModel
+from runner.interfaces import AnyCritic, EventSink, FailuresInARow, SnapshotSource, WorldModel
 from runner.loop.candidate import CandidateMaker, CandidateSpec, candidate_folder
 from runner.loop.kept_rewards import KeptRewards
 from runner.loop.record import RunRecord, before_failures
@@ -213,7 +213,7 @@ class _ReplayFeed:
     The loop asks once per step.
     """
 
-    def __init__(self, feed: RewardFeed, run_dir: Path, past: _RecordedSteps, per_step: int) -> None:
+    def __init__(self, feed: SnapshotSource, run_dir: Path, past: _RecordedSteps, per_step: int) -> None:
         self._feed = feed
         self._kept = KeptRewards(run_dir)
         self._past = past

@@ -31,7 +31,7 @@ class Rewrite(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class RewriteChoice:
     """The chosen rewrite, and the text reward's values for all of them."""
 
     rewrites: tuple[Rewrite, ...]
@@ -56,7 +56,7 @@ class Choice:
         return tuple(self.rewrites[i] for i in islice(cycle(self.order), k))
 
     @classmethod
-    def as_proposed(cls, rewrites: Sequence[Rewrite]) -> Choice:
+    def as_proposed(cls, rewrites: Sequence[Rewrite]) -> RewriteChoice:
         return cls(tuple(rewrites), tuple(range(len(rewrites))))
 
     def meta(self) -> dict[str, Any]:
@@ -104,17 +104,17 @@ def choose(
     reward: TextReward | None,
     may_choose: bool,
     rng: np.random.Generator,
-) -> Choice:
+) -> RewriteChoice:
     """The order as proposed if the reward may not choose; its values are recorded all the same."""
     if reward is None:
-        return Choice.as_proposed(rewrites)
+        return RewriteChoice.as_proposed(rewrites)
     means, covariance = reward.rewards(goal, [rewrite.state.text for rewrite in rewrites])
     # Only differences matter, so what all rewrites share is removed before sampling.
     centre = np.eye(len(rewrites)) - 1.0 / len(rewrites)
     means, covariance = centre @ means, centre @ covariance @ centre
     deviations = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     sampled = rng.multivariate_normal(means, covariance, method="eigh") if may_choose else np.empty(0)
-    return Choice(
+    return RewriteChoice(
         rewrites=tuple(rewrites),
         order=tuple(np.argsort(-sampled, kind="stable").tolist() if may_choose else range(len(rewrites))),
         version=reward.version,

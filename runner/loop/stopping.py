@@ -14,29 +14,33 @@ MAX_FAILURES = "max_failures"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopRules:
-    """A rule that is None is off. Raises BadInput for values that no run could meet.
+    """When a run ends: as soon as one rule is met. A rule that is None is off.
 
-    ``max_iters``: iterations, failed ones included. ``target_score``: critics' reward of the best, if the
-    critics gave it all of it. ``patience``: iterations in a row whose candidate did not beat the best by at
-    least ``min_delta`` of combined reward. A failed one counts; a smaller gain makes a new best but still
-    counts.
-    ``drift_threshold``: a candidate drifts if its critics' reward exceeds the best's while the score of a
-    failure mode falls by more than this: the loop pleases the critics rather than improving the video.
-    ``drift_patience``: judged candidates in a row that drift. ``max_wall_s``: seconds, checked after every
-    iteration. ``max_failures``: candidates in a row that could not be made or judged, or on which one critic
-    failed. A broken part stays broken, and each try may load a model. It does not count after the first
-    ``went_on_until`` iterations, after which a resumed run is known to have gone on.
+    Raises BadInput for values that no run could meet.
     """
 
     max_iters: int = 8
+    """Iterations, failed ones included."""
     target_score: float | None = None
+    """Critics' reward of the best, in [0, 1], if the critics gave it all of it."""
     patience: int | None = None
+    """Iterations in a row whose candidate did not beat the best by ``min_delta``. A failed one counts; a
+    smaller gain makes a new best but still counts."""
     min_delta: float = 0.0
+    """The least gain of combined reward that ends a plateau."""
     drift_threshold: float | None = None
+    """A candidate drifts if its critics' reward exceeds the best's while the score of a failure mode falls by
+    more than this: the loop pleases the critics rather than improving the video."""
     drift_patience: int = 2
+    """Judged candidates in a row that drift."""
     max_wall_s: float | None = None
+    """Seconds, checked after every iteration."""
     max_failures: int | None = None
+    """Candidates in a row that could not be made or judged, or on which one critic failed. A broken part
+    stays broken, and each try may load a model."""
     went_on_until: int = 0
+    """Iterations from the start in which ``max_failures`` does not count, as a resumed run is known to have
+    gone on after them."""
 
     def __post_init__(self) -> None:
         for name in ("max_iters", "patience", "drift_patience", MAX_FAILURES):
@@ -50,8 +54,8 @@ class StopRules:
         return gain is None or (gain > 0.0 and gain >= self.min_delta)
 
     def drifts(self, candidate: TraceEvent, best: TraceEvent | None, rise: float) -> bool:
-        """Whether the critics' reward exceeds the best's, by ``rise``, at the cost of a failure mode that
-        both have a score for."""
+        """Whether the ``candidate`` pleases the critics only: their reward exceeds that of the ``best`` by
+        ``rise``, at the cost of a failure mode that both have a score for."""
         if self.drift_threshold is None or best is None or rise <= 0.0:
             return False
         falls = (
@@ -69,7 +73,11 @@ class StopRules:
         elapsed_s: float,
         failures: int,
     ) -> str:
-        """The name of the first rule that ends the run now, or an empty string."""
+        """The name of the first rule that ends the run now, or an empty string.
+
+        ``iterations`` were made in ``elapsed_s`` seconds, ``best_score`` is the critics' reward of the best.
+        ``plateau_steps``, ``drift_steps`` and ``failures`` are those in a row until now.
+        """
         if self.target_score is not None and best_score is not None and best_score >= self.target_score:
             return "target_score"
         most = self.max_failures if iterations > self.went_on_until else None

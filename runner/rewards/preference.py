@@ -22,14 +22,14 @@ LARGEST_SHARE = 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opinion:
+class RewardComparison:
     """The rewards' comparison of one candidate with another."""
 
     probability: float
     """P(candidate ≻ other)."""
     confidence: float
     """0 if the reward may not steer, and less than 1 if it is uncertain."""
-    by_dimension: Mapping[str, Opinion] = field(default_factory=dict)
+    by_dimension: Mapping[str, RewardComparison] = field(default_factory=dict)
     """Per dimension, for the weighted and known ones, if any."""
 
     @property
@@ -68,7 +68,7 @@ class PreferencePolicy:
         """Whether a snapshot with this gate may steer."""
         return gate == "active" or self.gate == "ignore" or (self.gate == "auto" and self.given_by_user)
 
-    def compare(self, candidate: TraceEvent, other: TraceEvent, snapshot: RewardSnapshot) -> Opinion:
+    def compare(self, candidate: TraceEvent, other: TraceEvent, snapshot: RewardSnapshot) -> RewardComparison:
         """Compares a candidate with another of its run; features that only one of them has are left out.
         A snapshot that may not steer is still asked: the trace shows what it would have said.
         """
@@ -83,11 +83,11 @@ class PreferencePolicy:
             }
         )
 
-    def _opinion(self, known: RewardSnapshot, d: Differences) -> Opinion:
+    def _opinion(self, known: RewardSnapshot, d: Differences) -> RewardComparison:
         c = confidence(known, d) if self.steers(known.gate) else 0.0
-        return Opinion(probability=prob_prefer(known, d), confidence=c)
+        return RewardComparison(probability=prob_prefer(known, d), confidence=c)
 
-    def _weighed(self, opinions: Mapping[str, Opinion]) -> Opinion:
+    def _weighed(self, opinions: Mapping[str, RewardComparison]) -> RewardComparison:
         """One opinion whose c · (2p − 1) is the weighted mean over the dimensions.
         A dimension that is unknown or may not steer has c = 0, and keeps its weight.
         """
@@ -98,4 +98,6 @@ class PreferencePolicy:
         said = math.fsum(shares.values())
         p = math.fsum(shares[name] * of.probability for name, of in opinions.items()) / said if said else 0.5
         c = total / math.fsum(self.prefer.values())
-        return Opinion(probability=min(1.0, max(0.0, p)), confidence=min(1.0, c), by_dimension=opinions)
+        return RewardComparison(
+            probability=min(1.0, max(0.0, p)), confidence=min(1.0, c), by_dimension=opinions
+        )

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from runner.rewards.preference import Opinion, PreferencePolicy
+from runner.rewards.preference import PreferencePolicy, RewardComparison
 from streams.messages.contracts import RewardSnapshot, TraceEvent
 from trainers.pairs.critic_rewards import rewards_in_run, scores_lacked
 
@@ -72,7 +72,7 @@ class Standings:
         self._keys: dict[int, bytes] = {}
         """By ``iter_idx``: the hash that decides who is in the sample."""
         self._snapshot: RewardSnapshot | None = None
-        self._opinions: dict[int, dict[int, Opinion]] = {}
+        self._opinions: dict[int, dict[int, RewardComparison]] = {}
         """By ``iter_idx``: the candidate's comparisons with the others of the sample."""
 
     def add(self, event: TraceEvent) -> None:
@@ -102,7 +102,7 @@ class Standings:
             for event, reward, critic, n_lacked, of in found
         }
 
-    def _against(self, sample: Iterable[TraceEvent], event: TraceEvent) -> list[Opinion]:
+    def _against(self, sample: Iterable[TraceEvent], event: TraceEvent) -> list[RewardComparison]:
         if self._snapshot is None:
             return []
         known = self._opinions.get(event.iter_idx, {})
@@ -123,7 +123,9 @@ def best_of(standings: Mapping[int, Standing]) -> int | None:
     return min(standings, key=lambda idx: (-standings[idx].reward, standings[idx].lacked, idx), default=None)
 
 
-def _standing(reward: float, critic_reward: float, lacked: int, opinions: Sequence[Opinion]) -> Standing:
+def _standing(
+    reward: float, critic_reward: float, lacked: int, opinions: Sequence[RewardComparison]
+) -> Standing:
     names = dict.fromkeys(name for opinion in opinions for name in opinion.by_dimension)
     return Standing(
         reward=reward,

@@ -6,6 +6,7 @@ Faust, so all of them behave the same and share one ``SSLContext``.
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -14,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from streams.errors import BadInput
-from streams.kafka.quiet_logs import keep_logins_out_of_logs
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 BY_PASSWORD = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 BY_TOKEN = "OAUTHBEARER"
 MECHANISMS = (*BY_PASSWORD, BY_TOKEN)
 IDENTIFICATIONS = ("https", "none")
+_REQUEST_LOGGERS = ("kafka.net.connection", "kafka.protocol.parser", "kafka.net.sasl.oauth", "aiokafka.conn")
 
 
 class Secret(str):
@@ -100,20 +101,16 @@ class Security:
 
     def _check_sasl(self) -> None:
         if not self.is_authenticated:
-            better = "SASL_SSL"
-            self._refuse(_SASL, f"security.protocol is {self.protocol}, which has no SASL", better)
+            self._refuse(_SASL, f"security.protocol is {self.protocol}, which has no SASL", "SASL_SSL")
             return
         if not self.mechanism:
             raise BadInput(
                 f"security.protocol is {self.protocol} and no sasl.mechanism is given; "
                 f"give one of {', '.join(MECHANISMS)}"
             )
-        needed: tuple[str, ...]
-        unused: tuple[str, ...]
+        needed, unused = ["username", "password"], ["token_command"]
         if self.mechanism == BY_TOKEN:
-            needed, unused = ("token_command",), ("username", "password")
-        else:
-            needed, unused = ("username", "password"), ("token_command",)
+            needed, unused = unused, needed
         for name in needed:
             if not getattr(self, name):
                 raise BadInput(f"sasl.mechanism is {self.mechanism}, which needs {NAMES[name]}; give it, too")
@@ -212,7 +209,7 @@ def faust_security(security: Security) -> dict[str, Any]:
         return {}
     import faust
 
-    keep_logins_out_of_logs()
+    _keep_logins_out_of_logs()
     context = ssl_context(security)
     credentials: Any
     if security.mechanism == BY_TOKEN:
@@ -237,11 +234,21 @@ def _common(security: Security) -> dict[str, Any]:
     if security.is_encrypted:
         given["ssl_context"] = ssl_context(security)
     if security.is_authenticated:
-        keep_logins_out_of_logs()
+        _keep_logins_out_of_logs()
         given["sasl_mechanism"] = security.mechanism
     if security.mechanism in BY_PASSWORD:
         given |= {"sasl_plain_username": security.username, "sasl_plain_password": security.password}
     return given
+
+
+def _keep_logins_out_of_logs() -> None:
+    """For the rest of the process: at DEBUG the clients log the bytes of every request."""
+    for name in _REQUEST_LOGGERS:
+        logging.getLogger(name).addFilter(_is_above_debug)
+
+
+def _is_above_debug(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG
 
 
 def _trust(context: ssl.SSLContext, location: Path) -> None:

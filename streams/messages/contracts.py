@@ -33,7 +33,9 @@ LabelSource = Literal["critic", "proxy", "outcome", "human"]
 """Who says which side is better: the critics' mean, a judge that is not a feature, a validator, a person."""
 TRUSTED_SOURCES: frozenset[str] = frozenset({"outcome", "human"})
 PairStrategy = Literal["best_vs_rest", "adjacent"]
+"""Which candidates of a run make pairs: the best with all others, or each with the one before it."""
 GateState = Literal["shadow", "active"]
+"""Whether a reward is shown to beat the critics' mean, and so may steer."""
 SnapshotKind = Literal["bt", "text", "lora"]
 """The input of a reward model: critics, text as n-grams, or text read by a language model with LoRA."""
 FinetuneStep = Literal["planned", "dataset", "trained", "compared", "promoted", "kept"]
@@ -89,14 +91,17 @@ class TraceEvent(Contract, frozen=True, kw_only=True):
 
     @property
     def run_id(self) -> str:
+        """The run's id, which ``meta`` has."""
         return str(self.meta["run_id"])
 
     @property
     def revision(self) -> int:
+        """0 in an original run; each rescoring adds one."""
         return self.meta.get("revision") or 0
 
     @property
     def run(self) -> RunRevision:
+        """``run_id`` and ``revision``."""
         return self.run_id, self.revision
 
     @property
@@ -106,10 +111,12 @@ class TraceEvent(Contract, frozen=True, kw_only=True):
 
     @property
     def goal_instruction(self) -> str:
+        """What the run is for; empty if the trace does not say."""
         return str(self.meta.get("goal_instruction") or "")
 
     @property
     def task_id(self) -> str:
+        """Shared by runs for the same task; by default the run's id."""
         return str(self.meta.get("task_id") or self.meta["run_id"])
 
     @property
@@ -125,6 +132,7 @@ class TraceEvent(Contract, frozen=True, kw_only=True):
 
     @property
     def outcome_score(self) -> float | None:
+        """A validator's or a person's score of this video in [0, 1]; None without one."""
         outcome = self.meta.get("outcome")
         return float(outcome["score"]) if isinstance(outcome, dict) else None
 
@@ -238,6 +246,7 @@ class PreferencePair(Contract, frozen=True, kw_only=True):
 
     @property
     def run(self) -> RunRevision:
+        """The run that it was formed from, and the revision."""
         return self.run_id, self.revision
 
 
@@ -514,6 +523,7 @@ class Candidate(Contract, frozen=True, kw_only=True):
 
 TraceMessage = TraceEvent | RunEnd
 PairMessage = PreferencePair | PairsEnd | Rollback
+"""What stands on the pairs topic and in a ``pairs.jsonl``."""
 AnySnapshot = RewardSnapshot | TextSnapshot | AdapterSnapshot
 Sealed = AnySnapshot | Checkpoint
 """Messages that contain their own checksum."""

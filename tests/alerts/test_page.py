@@ -21,7 +21,7 @@ from tests.factories import pair
 from tests.pages import write_runs
 from tests.trainers.online.test_learner import noisy_votes, with_ends
 from trainers.bradley_terry.estimators import Recipe
-from trainers.online.learner import PreferenceLearner
+from trainers.online.learner import OnlineLearner
 from tribrain.cli import main
 
 MODEL = {"kind": "bt", "model": "default"}
@@ -34,7 +34,7 @@ FAULTS = {
 }
 
 
-def judge_against(learner: PreferenceLearner, n: int) -> None:
+def judge_against(learner: OnlineLearner, n: int) -> None:
     """One task of n pairs, in which people always prefer what the model thinks worse."""
     rng, task = np.random.default_rng(n), f"against-{n}"
     for number in range(n):
@@ -49,7 +49,7 @@ def judge_against(learner: PreferenceLearner, n: int) -> None:
 
 def snapshots() -> Iterator[RewardSnapshot]:
     """Of one learner: it steers rightly; it steers, worse than the critics' mean; its gate is shut."""
-    learner = PreferenceLearner(recipe=Recipe(learner="laplace"))
+    learner = OnlineLearner(recipe=Recipe(learner="laplace"))
     for message in with_ends(noisy_votes(600, 1.0, seed=23)):
         learner.on_message(message)
     yield learner.snapshot()

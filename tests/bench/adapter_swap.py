@@ -15,8 +15,8 @@ import numpy as np
 
 from tests.bench.lora_drift import SETTINGS, WAYS, of_round, pairs_of
 from trainers.lora.adapter import read_adapter
-from trainers.lora.checkpoint import Checkpoint
-from trainers.lora.round import Recipe, parts_of, train_round
+from trainers.lora.checkpoint import TrainingCheckpoint
+from trainers.lora.round import TrainingRecipe, parts_of, train_round
 from trainers.lora.scorer import AdapterScorer
 
 SWAPS = 200
@@ -34,9 +34,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         adapters = []
         for seed in (0, 1):
-            recipe = Recipe(sys.argv[1], replace(SETTINGS, seed=seed))
+            recipe = TrainingRecipe(sys.argv[1], replace(SETTINGS, seed=seed))
             work, out = Path(folder) / f"work-{seed}", Path(folder) / f"adapter-{seed}"
-            of = train_round(parts_of(pairs, {}, recipe, warm=False), recipe, Checkpoint(work))
+            of = train_round(parts_of(pairs, {}, recipe, warm=False), recipe, TrainingCheckpoint(work))
             out.mkdir()
             for name, content in of.files.items():
                 (out / name).write_bytes(content)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from streams.messages.contracts import PairMessage, PairsEnd, PreferencePair
 from trainers.bradley_terry.estimators import LEARNERS, Recipe
-from trainers.online.learner import PreferenceLearner
+from trainers.online.learner import OnlineLearner
 
 BATCHES = (1, 100, 1000)
 _MEASURED = 6_000
@@ -63,7 +63,7 @@ def hash_of(run: str) -> int:
 
 def cost(messages: Sequence[PairMessage], recipe: Recipe, batch: int, measured: int = _MEASURED) -> float:
     """µs of CPU a pair of the last ``measured`` messages, where as many runs are open as ever."""
-    learner = PreferenceLearner(recipe=recipe, open_tasks=100_000)
+    learner = OnlineLearner(recipe=recipe, open_tasks=100_000)
     learner.on_messages(messages[:-measured])
     rest = messages[-measured:]
     gc.freeze()  # the messages that lie ready are no part of what a worker holds
@@ -76,7 +76,7 @@ def cost(messages: Sequence[PairMessage], recipe: Recipe, batch: int, measured: 
 
 def state_cost(messages: Sequence[PairMessage]) -> float:
     """ms of CPU that the learner's state takes to copy."""
-    learner = PreferenceLearner()
+    learner = OnlineLearner()
     learner.on_messages(messages)
     started = time.process_time()
     for _ in range(10):

@@ -28,7 +28,7 @@ from trainers.bradley_terry.normalise import CriticRanges
 from trainers.bradley_terry.vocabulary import Vocabulary
 from trainers.compiled import Array
 from trainers.evidence.evaluate import BATCH, MEAN, Ints, PairTable, figures, measure, tables
-from trainers.online.learner import PreferenceLearner
+from trainers.online.learner import OnlineLearner
 from trainers.pairs.weights import weight_of_each
 
 OUT = Path(__file__).parents[2] / "trainers" / "RESULTS.md"
@@ -250,7 +250,7 @@ def gate() -> Iterator[str]:
 
 
 def _ever_open(learner: LearnerName, seed: int) -> bool:
-    model = PreferenceLearner(recipe=Recipe(learner=learner))
+    model = OnlineLearner(recipe=Recipe(learner=learner))
     model.on_messages(list(null_tasks(seed, noise=seed % 2 == 0)))
     return model.is_active or model.snapshot().metrics["gate"]["closed_times"] > 0
 

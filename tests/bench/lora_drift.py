@@ -23,9 +23,9 @@ from rich.console import Console
 
 from tests.trainers.lora.tiny import tiny_base
 from trainers.lora.adapter import Adapter, read_adapter
-from trainers.lora.checkpoint import Checkpoint
+from trainers.lora.checkpoint import TrainingCheckpoint
 from trainers.lora.inbox import Arrived
-from trainers.lora.round import Parts, Recipe, Start, parts_of, train_round
+from trainers.lora.round import Parts, Start, TrainingRecipe, parts_of, train_round
 from trainers.lora.settings import LoraSettings
 from trainers.lora.texts import TextPair, is_held_out
 
@@ -99,7 +99,7 @@ def log_losses(
             tastes = [-taste for taste in tastes]
         known += of_round(pairs_of(PER_ROUND, tastes, rng, 0, ways), number)
         test = pairs_of(TEST_PAIRS, tastes, random.Random(1_000 * seed + number), 10_000, ways)
-        recipe = Recipe(
+        recipe = TrainingRecipe(
             base, replace(settings, seed=seed), strategy.start, strategy.replay, PER_ROUND * strategy.rounds
         )
         stamp = {0: PER_ROUND * number}
@@ -110,7 +110,7 @@ def log_losses(
         of = train_round(
             parts,
             recipe,
-            Checkpoint(work / "round"),
+            TrainingCheckpoint(work / "round"),
             start=before if strategy.start == "warm" else None,
             baselines=lambda known, held_out: {},
         )
@@ -119,7 +119,7 @@ def log_losses(
         for name, content in of.files.items():
             (folder / name).write_bytes(content)
         before = read_adapter(folder)
-        Checkpoint(work / "round").remove()
+        TrainingCheckpoint(work / "round").remove()
     return found
 
 

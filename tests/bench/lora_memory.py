@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 
 from tests.trainers.lora.tiny import WORDS, tiny_base
-from trainers.lora.checkpoint import Checkpoint
+from trainers.lora.checkpoint import TrainingCheckpoint
 from trainers.lora.inbox import Arrived
-from trainers.lora.round import Recipe, parts_of, train_round
+from trainers.lora.round import TrainingRecipe, parts_of, train_round
 from trainers.lora.texts import TextPair
 
 PAIRS, WORDS_OF_EACH = 80, 130
@@ -39,9 +39,9 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         base = sys.argv[1] if len(sys.argv) > 1 else str(of_distilberts_shape(Path(folder) / "base"))
-        recipe = Recipe(base)
+        recipe = TrainingRecipe(base)
         parts = parts_of(arrived(random.Random(0)), {}, recipe, warm=False)
-        train_round(parts, recipe, Checkpoint(Path(folder) / "round"))
+        train_round(parts, recipe, TrainingCheckpoint(Path(folder) / "round"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"Peak memory {peak:.2f} GiB: {len(parts.train)} pairs learnt, {len(parts.held_out)} kept apart.")
 

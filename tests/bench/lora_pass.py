@@ -30,7 +30,7 @@ _REWRITES, _TIMES = 8, 20
 def ours(pairs: str, base: str, n: int, layers: str, pooling: str = "auto") -> dict[str, float]:
     """CPU seconds of learning the first ``n`` training pairs once, and the peak memory of the process."""
     from trainers.lora.architectures import targets_of
-    from trainers.lora.checkpoint import Checkpoint
+    from trainers.lora.checkpoint import TrainingCheckpoint
     from trainers.lora.low_rank import with_peft
     from trainers.lora.model import build
     from trainers.lora.processes import join_processes
@@ -49,7 +49,7 @@ def ours(pairs: str, base: str, n: int, layers: str, pooling: str = "auto") -> d
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
         trainer = Trainer(model, built, prepared.encoded_train, prepared.encoded_held_out, settings)
-        trainer.run(join_processes("cpu", (), out), Checkpoint(out), lambda step: None)
+        trainer.run(join_processes("cpu", (), out), TrainingCheckpoint(out), lambda step: None)
     return {"cpu_seconds": trainer.progress.cpu_seconds, "peak_bytes": _peak()}
 
 
@@ -64,12 +64,12 @@ def trl(pairs: str, base: str, n: int, layers: str, grouped: bool) -> dict[str, 
 def train(pairs: str, base: str, n: int | None, seed: int, out: str) -> dict[str, Any]:
     """The default recipe with everything that ``train-lora-rm`` does; gives its ``reward.json``."""
     from trainers.lora import job
-    from trainers.lora.checkpoint import Checkpoint
+    from trainers.lora.checkpoint import TrainingCheckpoint
     from trainers.lora.processes import join_processes
 
     accelerator = join_processes("cpu", (), Path(out))
     prepared = _prepared(pairs, base, n, seed=seed, evaluations=1)
-    return job.train(prepared, "bench", Checkpoint(Path(out)), accelerator, _say, lambda reward: b"")
+    return job.train(prepared, "bench", TrainingCheckpoint(Path(out)), accelerator, _say, lambda reward: b"")
 
 
 def accuracy_of_trl(pairs: str, base: str, n: int | None, seed: int) -> dict[str, float]:

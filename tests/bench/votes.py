@@ -22,7 +22,7 @@ from runner.lab.experiment import by_condition
 from runner.lab.experiment_figures import figures, saved_more
 from runner.lab.experiment_plan import VOTES, ExperimentPlan, Result
 from runner.lab.vote_figures import CHECKPOINTS, RuleFigures, first_reached, vote_figures
-from runner.lab.vote_simulation import ANY_PAIR, ASKABLE, Course, Split, VotePlan, run_votes
+from runner.lab.vote_simulation import ANY_PAIR, ASKABLE, LearningCurve, Split, VotePlan, run_votes
 from streams.files import write_atomically
 from streams.messages.contracts import PreferencePair
 from tests.bench.learning import SETS, with_contexts
@@ -88,7 +88,7 @@ class Seed:
         self._seed = seed
         self._split: Callable[[Known, str], Split] = cache(self._made)
 
-    def __call__(self, part: str) -> Course:
+    def __call__(self, part: str) -> LearningCurve:
         """``part`` names what is known, the set and the plan."""
         kind, data, name = part.split(" ", 2)
         known: Known = "critics" if kind == "critics" else "makers"
@@ -108,7 +108,7 @@ class Begin:
         return Seed(self._folder, seed)
 
 
-Courses = Mapping[str, Mapping[str, Sequence[Course]]]
+Courses = Mapping[str, Mapping[str, Sequence[LearningCurve]]]
 """Set to plan to a course for each repetition."""
 
 
@@ -269,20 +269,20 @@ def _with_interval(statistic: Callable[[Ints], float], courses: Courses) -> str:
     return f"{statistic(np.arange(n)):.0f} [{low:.0f}, {high:.0f}]"
 
 
-def _needed(of: Sequence[Course], random: Sequence[Course], rows: Ints, level: int) -> float:
+def _needed(of: Sequence[LearningCurve], random: Sequence[LearningCurve], rows: Ints, level: int) -> float:
     return first_reached(_curve(of, rows), _curve(random, rows)[CHECKPOINTS.index(level)], CHECKPOINTS)
 
 
-def _worth(of: Sequence[Course], random: Sequence[Course], rows: Ints, votes: int) -> float:
+def _worth(of: Sequence[LearningCurve], random: Sequence[LearningCurve], rows: Ints, votes: int) -> float:
     return first_reached(_curve(random, rows), _curve(of, rows)[CHECKPOINTS.index(votes)], CHECKPOINTS)
 
 
-def _curve(of: Sequence[Course], rows: Ints) -> Array:
+def _curve(of: Sequence[LearningCurve], rows: Ints) -> Array:
     return np.asarray(_losses(tuple(of))[rows].mean(axis=0))
 
 
 @cache
-def _losses(of: tuple[Course, ...]) -> Array:
+def _losses(of: tuple[LearningCurve, ...]) -> Array:
     return np.array([course.log_losses for course in of], dtype=np.float64)
 
 
@@ -349,7 +349,9 @@ def main() -> None:
         console.print("TRIBRAIN_DATA is not set: no figures on human preferences, so nothing is written")
         return
     folder = Path(os.environ["TRIBRAIN_DATA"]) / "preferences"
-    work: ExperimentFolder[Course] = ExperimentFolder(given.work, "tribrain.bench_votes/2", Course)
+    work: ExperimentFolder[LearningCurve] = ExperimentFolder(
+        given.work, "tribrain.bench_votes/2", LearningCurve
+    )
     work.begin({"default": DEFAULT_RULE, "shares": [random_share_after(votes) for votes in CHECKPOINTS]})
     plan = ExperimentPlan()
     worlds = begun_folder(given.work / "simulated", plan)
@@ -372,8 +374,8 @@ def main() -> None:
 
 
 def _finished(
-    work: ExperimentFolder[Course], known: Known, data: str, seeds: range
-) -> dict[str, list[Course]]:
+    work: ExperimentFolder[LearningCurve], known: Known, data: str, seeds: range
+) -> dict[str, list[LearningCurve]]:
     """The courses of the plans of which every repetition is there."""
     units = {name: [(seed, f"{known} {data} {name}") for seed in seeds] for name in plans(known)}
     return {name: work.read(of) for name, of in units.items() if all(map(work.is_finished, of))}

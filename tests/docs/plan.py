@@ -56,8 +56,9 @@ READINGS: Mapping[str, Reading] = {
 WITH_DOCKER = ("README.md", "docs/how-to/stack.md")
 """Pages with commands of Docker, which tests/compose reads."""
 
-NOT_RUN = frozenset({"", "text", "json", "properties", "yaml", "toml", "promql"})
-"""Languages of blocks that nobody runs."""
+NOT_RUN = frozenset({"", "text", "json", "properties", "yaml", "toml", "promql", "py", "pycon"})
+"""Languages of blocks that nobody runs here: ``py`` is a signature, and ``pycon`` a docstring's example,
+which tests/tribrain/api/test_names.py runs."""
 
 ELSEWHERE: Mapping[str, str] = {
     "tribrain demo --ui": "tests/tribrain/test_demo_page.py",

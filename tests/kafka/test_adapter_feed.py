@@ -29,9 +29,9 @@ if find_spec("peft") is None:
     pytest.skip("the lora extra is not installed", allow_module_level=True)
 
 from runner.interfaces import TextRewardFeed
+from runner.loop.refinement import judge_text
 from runner.rewards import adapter_feed, feed_errors
 from runner.rewards.adapter_feed import AdapterFeed, LocalAdapter
-from runner.rewards.text_critic import judge_text
 from tests.trainers.lora.tiny import SETTINGS, job_of, tiny_base
 from tests.waiting import wait_until
 from trainers.lora.adapter import REWARD, WEIGHTS

@@ -46,9 +46,9 @@ from tests.waiting import wait_until
 from trainers.lora.adapter import read_adapter
 from trainers.lora.baselines import Array
 from trainers.lora.periodic import serve
-from trainers.lora.round import Recipe
+from trainers.lora.round import TrainingRecipe
 from trainers.lora.texts import TextPair, is_held_out
-from trainers.lora.training import Step
+from trainers.lora.training import TrainingStep
 
 FAIL_POINTS = (
     "lora.planned:1",
@@ -165,7 +165,7 @@ def chance(known: Sequence[TextPair], held_out: Sequence[TextPair]) -> dict[str,
 def test_a_better_adapter_takes_over_and_one_that_is_no_better_is_a_shadow_beside_it(
     settings: Settings, base: Path, tmp_path: Path
 ) -> None:
-    learns = Recipe(str(base), replace(SETTINGS, rank=4, lr=0.02, epochs=6), start="afresh")
+    learns = TrainingRecipe(str(base), replace(SETTINGS, rank=4, lr=0.02, epochs=6), start="afresh")
     hardly = replace(learns, settings=replace(learns.settings, lr=1e-6, epochs=1))
     publish(settings, numbered(200))
     job = job_at(settings, base, tmp_path, recipe=learns, baselines=chance)
@@ -205,7 +205,7 @@ def test_an_adapter_that_is_worse_than_n_grams_is_a_shadow_that_says_so(
 def test_a_warm_training_begins_with_the_adapter_before_and_replays_some_old_pairs(
     settings: Settings, base: Path, tmp_path: Path
 ) -> None:
-    recipe = Recipe(str(base), SETTINGS, start="warm", replay=0.5)
+    recipe = TrainingRecipe(str(base), SETTINGS, start="warm", replay=0.5)
     publish(settings, numbered(60))
     job = job_at(settings, base, tmp_path, recipe=recipe)
     first = train_once(job)
@@ -228,7 +228,7 @@ def test_a_warm_training_begins_with_the_adapter_before_and_replays_some_old_pai
 def test_an_adapter_in_force_that_is_gone_from_the_store_is_done_without(
     settings: Settings, base: Path, tmp_path: Path
 ) -> None:
-    recipe = Recipe(str(base), SETTINGS, start="warm")
+    recipe = TrainingRecipe(str(base), SETTINGS, start="warm")
     publish(settings, numbered(40))
     job = job_at(settings, base, tmp_path, recipe=recipe)
     shutil.rmtree(train_once(job).uri)
@@ -266,7 +266,7 @@ def test_the_older_of_two_jobs_of_a_model_ends_and_publishes_nothing(
     publish(settings, numbered(40))
 
     @contextmanager
-    def taken_over() -> Iterator[Callable[[Step], None]]:
+    def taken_over() -> Iterator[Callable[[TrainingStep], None]]:
         with HeldWriter(AdapterSnapshot, settings, "default") as newer:
             newer.open()
             yield lambda step: None
@@ -297,8 +297,8 @@ def test_other_options_begin_a_training_anew(settings: Settings, base: Path, tmp
     publish(settings, numbered(40))
 
     @contextmanager
-    def ended() -> Iterator[Callable[[Step], None]]:
-        def end(step: Step) -> None:
+    def ended() -> Iterator[Callable[[TrainingStep], None]]:
+        def end(step: TrainingStep) -> None:
             raise KeyboardInterrupt
 
         yield end

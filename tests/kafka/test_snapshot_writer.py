@@ -26,11 +26,11 @@ from tests.kafka.test_trainer import publish, wait_until_learnt
 from tests.services import trainer
 from tests.states import checkpoint_of
 from tests.waiting import let_time_pass, wait_until
-from trainers.online.learner import PreferenceLearner
+from trainers.online.learner import OnlineLearner
 
 
 def snapshot(settings: Settings, n_pairs: int, model: str = "default") -> Outgoing:
-    learner = PreferenceLearner(model)
+    learner = OnlineLearner(model)
     for i in range(n_pairs):
         learner.on_message(pair({"a.x": 1.0}, {"a.x": i / n_pairs}, task_id=str(i), model=model))
     return Outgoing(settings.snapshots_topic, f"bt:{model}".encode(), encode(learner.snapshot()))
@@ -41,7 +41,7 @@ def latest(settings: Settings, model: str = "default") -> RewardSnapshot | None:
 
 
 def test_a_writer_reads_what_the_one_before_it_has_published(settings: Settings) -> None:
-    learner = PreferenceLearner()
+    learner = OnlineLearner()
     learner.on_message(pair({"a.x": 1.0}, {"a.x": 0.0}))
     checkpoint = checkpoint_of(learner)
 

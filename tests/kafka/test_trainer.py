@@ -25,7 +25,7 @@ from streams.spool.publish_now import publish_messages, publish_trace_file
 from tests.factories import event, run
 from tests.services import trainer, trainer_to_kill
 from tests.waiting import wait_until
-from trainers.online.learner import PreferenceLearner
+from trainers.online.learner import OnlineLearner
 from trainers.pairs.pairing import PairingRules, pairs_of_run
 
 _WAIT_S = 60.0
@@ -119,9 +119,9 @@ def expected_pairs(runs: Sequence[Sequence[TraceEvent | RunEnd]]) -> set[str]:
     }
 
 
-def relearnt(messages: Sequence[PreferencePair | PairsEnd]) -> PreferenceLearner:
+def relearnt(messages: Sequence[PreferencePair | PairsEnd]) -> OnlineLearner:
     """What a learner makes of the messages, each once; so it keeps nothing to tell repetitions by."""
-    learner = PreferenceLearner()
+    learner = OnlineLearner()
     for message in {encode(message): message for message in messages}.values():
         learner.on_message(message, known_new=True)
     return learner

@@ -18,7 +18,7 @@ from streams.messages.stored import StoredMessage
 from tests.simulation.cluster import Cluster
 from tests.simulation.kafka import DEAD, PAIRS, SNAPSHOTS, SimKafka
 from tests.simulation.votes import VotesOnTopic, check_votes
-from trainers.online.learner import PreferenceLearner
+from trainers.online.learner import OnlineLearner
 from trainers.pairs.former import PairFormer
 from trainers.pairs.pairing import PairingRules
 from trainers.pairs.withdrawn import is_withdrawal
@@ -49,7 +49,7 @@ def check(cluster: Cluster) -> None:
 def _check_model(
     kafka: SimKafka, model: str, accepted: Sequence[PairMessage], undone: Container[str]
 ) -> None:
-    reference = PreferenceLearner(model)
+    reference = OnlineLearner(model)
     has_learnt = reference.on_messages(accepted) > 0
     newest = kafka.newest(snapshot_key(model).encode())
     if newest is None:

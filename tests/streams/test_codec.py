@@ -39,7 +39,7 @@ from streams.messages.fields import Contract, Extras
 from streams.messages.limits import MAX_ITERATIONS, MAX_NUMBER, MAX_WEIGHT
 from streams.messages.schemas import FOLDER, documents
 from tests.factories import pair
-from trainers.online.learner import PreferenceLearner
+from trainers.online.learner import OnlineLearner
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -175,7 +175,7 @@ def test_a_pairs_message_survives_the_round_trip_with_its_unknown_fields(
 
 
 def snapshot() -> RewardSnapshot:
-    learner = PreferenceLearner()
+    learner = OnlineLearner()
     learner.on_message(pair({"goal.task": 0.9, "flicker.quality": None}, {"goal.task": 0.4}))
     return learner.snapshot({"tribrain.pairs": {"0": 7}})
 
@@ -230,7 +230,7 @@ def test_a_text_that_is_not_allowed_is_answered_with_those_that_are() -> None:
 
 
 def test_the_allowed_texts_are_found_within_an_object_too() -> None:
-    learner = PreferenceLearner()
+    learner = OnlineLearner()
     learner.on_message(replace(pair({"a": 0.9}, {"a": 0.4}), dimension="physics"))
     learnt = learner.snapshot({})
     ajar = {"physics": replace(learnt.dimensions["physics"], gate="ajar")}
@@ -294,7 +294,7 @@ def test_the_schemas_beside_the_code_are_those_of_the_classes() -> None:
 
 
 def test_a_snapshot_of_a_later_version_reads_whatever_the_order_of_its_fields() -> None:
-    written = json.loads(encode(PreferenceLearner().snapshot()))
+    written = json.loads(encode(OnlineLearner().snapshot()))
     later = {"schema": written.pop("schema"), "new_in_1_1": [1, 2], **written, "checksum": ""}
     later["checksum"] = hashlib.sha256(orjson.dumps(later)).hexdigest()
     snapshot = decode_snapshot(orjson.dumps(later, option=orjson.OPT_INDENT_2), "later")

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-from tribrain.story.report import Written
+from tribrain.story.report import WrittenReport
 
 _UNSEEN = ("style", "script", "title")
 _VOID = ("meta", "link", "img", "input", "wbr", "br")
@@ -82,7 +82,7 @@ class ReportPage(HTMLParser):
         return self.rows[-1] if inside else None
 
 
-def report_page(written: Written) -> ReportPage:
+def report_page(written: WrittenReport) -> ReportPage:
     return ReportPage(written.path.read_text())
 
 

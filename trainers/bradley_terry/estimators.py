@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # commands that only name a learner start without numpy
     from trainers.compiled import Array, Flags, Ints
 
 LearnerName = Literal["river-logistic", "laplace"]
+"""``laplace`` says how sure it is; ``river-logistic`` is a point estimate."""
 LEARNERS: tuple[LearnerName, ...] = get_args(LearnerName)
 DEFAULT_LEARNER: LearnerName = "laplace"
 

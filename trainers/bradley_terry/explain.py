@@ -19,6 +19,7 @@ class Effect:
     """The effect of one feature, all others equal: a critic and mode, a context, or a critic in a context."""
 
     feature: str
+    """Its name: ``critic.mode``, ``@context=value``, or both joined."""
     weight: float
     """As in the snapshot: nats per ``scales`` of the feature's difference. A context's is not compared with
     others of its kind, so ``odds_ratio`` is what to show."""
@@ -40,13 +41,18 @@ class Effect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """A snapshot for people. ``effects`` are sorted by strength, in either direction."""
+    """What a reward has learnt, for people."""
 
     model: str
+    """The reward model's name."""
     version: int
+    """Grows with what is learnt."""
     gate: str
+    """``active`` once it is shown to beat the critics' mean; ``shadow`` before."""
     statement: str
+    """What it was made of and whether it may steer, in a sentence."""
     labels: Mapping[str, int]
+    """Number of pairs by who labelled them."""
     evidence: Mapping[str, Any]
     """The snapshot's metrics of its gate; may be empty."""
     trusted: Mapping[str, Any] | None
@@ -56,10 +62,13 @@ class Explanation:
     references: Mapping[str, str]
     """The value of each shared context to which the critics' own effects apply; other values add to them."""
     step: float
+    """How much higher a score is in ``odds_ratio``, in the critic's own unit."""
     effects: tuple[Effect, ...]
+    """Strongest first, in either direction."""
 
     @property
     def has_intervals(self) -> bool:
+        """Whether the effects have intervals, which those of a point estimate do not."""
         return any(effect.odds_ratio_ci95 is not None for effect in self.effects)
 
 

@@ -27,7 +27,7 @@ _MOST_INFORMATION = 250.0
 """The information of a thousand pairs of equal candidates. The limit lets ν follow people who change."""
 
 
-class Step(NamedTuple):
+class Derivatives(NamedTuple):
     """Derivatives of a label's log probability by the logit s: the first, and minus the second."""
 
     gradient: float
@@ -40,13 +40,13 @@ def tie_probability(logit: float, nu: float) -> float:
     return nu * r / (1.0 + r * r + nu * r)
 
 
-def step_with_ties(logit: float, nu: float, tie: bool) -> Step:
-    """Step for a tie, or for a preferred first side when ties are possible."""
+def step_with_ties(logit: float, nu: float, tie: bool) -> Derivatives:
+    """Those of a tie, or of a preferred first side where ties are possible."""
     r = math.exp(-0.5 * abs(logit))
     total = 1.0 + r * r + nu * r
     mean = math.copysign((1.0 - r * r) / total, logit)
     decided = (1.0 + r * r) / total
-    return Step(-0.5 * mean if tie else 0.5 * (1.0 - mean), 0.25 * (decided - mean * mean))
+    return Derivatives(-0.5 * mean if tie else 0.5 * (1.0 - mean), 0.25 * (decided - mean * mean))
 
 
 def learn_nu(state: Array, p_tie: float, tie: bool, weight: float) -> None:

@@ -22,7 +22,7 @@ from trainers.bradley_terry.ties import (
     LEAST_NU,
     NU,
     TIES,
-    Step,
+    Derivatives,
     step_with_ties,
     tie_probability,
 )
@@ -123,12 +123,12 @@ def _before(mu: float, v: float, w: float, tie: bool, nu: float, widest: float) 
     return _Before(mean, variance)
 
 
-def _step(logit: float, nu: float, tie: bool) -> Step:
+def _step(logit: float, nu: float, tie: bool) -> Derivatives:
     """The step that the kernels take for the pair."""
     if nu > 0.0:
         return step_with_ties(logit, nu, tie)
     q = sigmoid(logit)
-    return Step(1.0 - q, q * (1.0 - q))
+    return Derivatives(1.0 - q, q * (1.0 - q))
 
 
 def _held(more: float, diagonal: Array, g: Array, widest: float) -> float:

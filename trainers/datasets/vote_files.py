@@ -45,7 +45,7 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
-class Unusable:
+class UnusableEntry:
     place: str
     reason: str
     original: Any
@@ -53,16 +53,16 @@ class Unusable:
 
 
 @dataclass(slots=True)
-class Read:
+class VoteFile:
     """The contents of a file of votes."""
 
     statements: list[Statement] = field(default_factory=list)
-    unusable: list[Unusable] = field(default_factory=list)
+    unusable: list[UnusableEntry] = field(default_factory=list)
     skipped: int = 0
     """Annotations that their author cancelled."""
 
 
-def read_csv(content: bytes, source: str) -> Read:
+def read_csv(content: bytes, source: str) -> VoteFile:
     """Raises BadInput for a file that lacks required columns."""
     try:
         rows = csv.DictReader(io.StringIO(content.decode(), newline=""), strict=True)
@@ -74,11 +74,13 @@ def read_csv(content: bytes, source: str) -> Read:
             )
         if repeated := [name for name, n in Counter(columns).items() if n > 1]:
             raise BadInput(f"{source}: the first line has {repeated[0]!r} twice; expected each column once")
-        found = Read()
+        found = VoteFile()
         for row in rows:
             place = f"{source}@line {rows.line_num}"
             if None in row or None in row.values():
-                found.unusable.append(Unusable(place, "has another number of cells than the first line", row))
+                found.unusable.append(
+                    UnusableEntry(place, "has another number of cells than the first line", row)
+                )
             else:
                 _take(found, place, row, partial(_of_row, row, place))
         return found
@@ -86,9 +88,9 @@ def read_csv(content: bytes, source: str) -> Read:
         raise BadInput(f"{source}: is not CSV in UTF-8: {error}") from None
 
 
-def read_json_lines(content: bytes, source: str) -> Read:
+def read_json_lines(content: bytes, source: str) -> VoteFile:
     """One vote per line, with or without an id."""
-    found = Read()
+    found = VoteFile()
     for number, line in enumerate(content.splitlines(), start=1):
         if line.strip():
             place = f"{source}@line {number}"
@@ -96,7 +98,7 @@ def read_json_lines(content: bytes, source: str) -> Read:
     return found
 
 
-def read_label_studio(content: bytes, source: str, places: Places) -> Read:
+def read_label_studio(content: bytes, source: str, places: Places) -> VoteFile:
     """Label Studio's JSON export of tasks with their annotations. Raises BadInput for anything else."""
     check_names(content, source)
     try:
@@ -110,7 +112,7 @@ def read_label_studio(content: bytes, source: str, places: Places) -> Read:
             f"{source}: none of its {len(tasks)} tasks has annotations; export the project as "
             "JSON (not JSON-MIN)"
         )
-    found = Read()
+    found = VoteFile()
     for task in tasks:
         annotations = task.get("annotations")
         for annotation in annotations if isinstance(annotations, list) else []:
@@ -142,7 +144,7 @@ def as_csv(votes: Iterable[Vote]) -> bytes:
     return out.getvalue().encode(errors="surrogatepass")
 
 
-def unusable_as_csv(unusable: Iterable[Unusable]) -> bytes:
+def unusable_as_csv(unusable: Iterable[UnusableEntry]) -> bytes:
     """The rows unchanged, so that the file can be imported later."""
     rows = [{str(k or "more"): v for k, v in each.original.items()} for each in unusable]
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -159,11 +161,11 @@ def row_key(vote: Vote, sides: Sequence[Place]) -> str:
     return "\0".join(map(str, ("row", vote.annotator, *one, *other, vote.dimension, vote.voted_at)))
 
 
-def _take(found: Read, place: str, original: Any, statement: Callable[[], tuple[Vote, str]]) -> None:
+def _take(found: VoteFile, place: str, original: Any, statement: Callable[[], tuple[Vote, str]]) -> None:
     try:
         vote, key = statement()
     except BadInput as error:
-        found.unusable.append(Unusable(place, str(error).removeprefix(f"{place}: "), original))
+        found.unusable.append(UnusableEntry(place, str(error).removeprefix(f"{place}: "), original))
     else:
         found.statements.append(Statement(vote, key, place))
 

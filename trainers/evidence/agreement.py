@@ -30,7 +30,7 @@ _FEWEST = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class Coefficient:
     """A coefficient, or why there is none."""
 
     n: int
@@ -52,7 +52,7 @@ class Rater:
     """The left ones among the votes for a side."""
     same: Share
     """The equal answers among pairs that were asked again."""
-    self_kappa: Figure
+    self_kappa: Coefficient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +61,10 @@ class Agreement:
 
     raters: tuple[Rater, ...]
     left: Share
-    between: tuple[tuple[str, str, Figure], ...]
+    between: tuple[tuple[str, str, Coefficient], ...]
     """Cohen's kappa of every two annotators who share a pair."""
-    fleiss: Figure
-    alpha: Figure
+    fleiss: Coefficient
+    alpha: Coefficient
 
 
 def agreement(votes: Sequence[Vote]) -> Agreement:
@@ -146,16 +146,16 @@ def _alpha(rows: Ratings) -> float:
     return float(krippendorff.alpha(reliability_data=table, level_of_measurement="nominal"))
 
 
-def _fleiss_figure(ratings: Ratings) -> Figure:
+def _fleiss_figure(ratings: Ratings) -> Coefficient:
     sizes = Counter(len(row) for row in ratings if len(row) > 1)
     if not sizes:
-        return Figure(n=0, value=None, reason="no pair was judged by two people yet")
+        return Coefficient(n=0, value=None, reason="no pair was judged by two people yet")
     size = max(sizes, key=lambda raters: (sizes[raters], raters))
     figure = _figure([row for row in ratings if len(row) == size], fleiss_kappa)
     if len(sizes) == 1:
         return figure
     note = f"only of the pairs with {size} raters; it needs the same number for all"
-    return Figure(n=figure.n, value=figure.value, ci95=figure.ci95, reason=figure.reason or note)
+    return Coefficient(n=figure.n, value=figure.value, ci95=figure.ci95, reason=figure.reason or note)
 
 
 def fleiss_kappa(rows: Ratings) -> float:
@@ -172,16 +172,16 @@ def _figure(
     units: Sequence[object],
     coefficient: Callable[..., float],
     nothing: str = "no pair was judged by two people yet",
-) -> Figure:
+) -> Coefficient:
     if not units:
-        return Figure(n=0, value=None, reason=nothing)
+        return Coefficient(n=0, value=None, reason=nothing)
     value = coefficient(units)
     if math.isnan(value):
-        return Figure(
+        return Coefficient(
             n=len(units), value=None, reason="all answers are the same, so chance explains them all"
         )
     if len(units) < _FEWEST:
-        return Figure(n=len(units), value=value, reason=f"an interval needs {_FEWEST} pairs")
+        return Coefficient(n=len(units), value=value, reason=f"an interval needs {_FEWEST} pairs")
     generator = np.random.default_rng(0)
     drawn = [
         coefficient([units[i] for i in generator.integers(0, len(units), len(units))])
@@ -189,4 +189,4 @@ def _figure(
     ]
     known = [each for each in drawn if not math.isnan(each)]
     low, high = np.quantile(known, [0.025, 0.975]) if known else (value, value)
-    return Figure(n=len(units), value=value, ci95=(float(low), float(high)))
+    return Coefficient(n=len(units), value=value, ci95=(float(low), float(high)))

@@ -21,7 +21,7 @@ from typing import Any
 
 from trainers.evidence.opposed import Between
 from trainers.other_version import a_count
-from trainers.pairs.judgements import Judgement
+from trainers.pairs.judgements import PairJudgement
 from trainers.pairs.seen import remember, tell_apart
 
 USUAL, OF_ALL, OF_ONE = 0.85, 20.0, 5.0
@@ -68,7 +68,7 @@ class Annotators:
         self._heard = sum(self.compared.values())
         self._sum_up()
 
-    def hear(self, judgement: Judgement) -> list[str]:
+    def hear(self, judgement: PairJudgement) -> list[str]:
         """Compare a person's judgement with those of others on the same candidates; ignores ties.
 
         Returns the annotators with a first comparison, or with one that doubles their number, up to

@@ -16,7 +16,7 @@ from trainers.evidence.gate import OPENS_AT, Gate
 from trainers.evidence.prequential import PrequentialScores
 from trainers.evidence.proxies import ProxyAudit
 from trainers.other_version import LARGEST_SUM, a_count, within
-from trainers.pairs.judgements import Judgement, annotator_of
+from trainers.pairs.judgements import PairJudgement, annotator_of
 from trainers.pairs.weights import SOURCE_WEIGHTS
 
 
@@ -67,7 +67,7 @@ class Evidence:
         if source in TRUSTED_SOURCES:
             self.passed_over[source] = self.passed_over.get(source, 0) + 1
 
-    def hear(self, judgement: Judgement | None, *, is_drawn: bool = True) -> list[str]:
+    def hear(self, judgement: PairJudgement | None, *, is_drawn: bool = True) -> list[str]:
         """Learns about judges and people from a pair; returns the result of ``Annotators.hear``.
 
         A pair that was not drawn at random shows how people agree relative to each other, because it is

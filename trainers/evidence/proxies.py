@@ -16,7 +16,7 @@ from typing import Any
 from streams.messages.contracts import PreferencePair
 from trainers.evidence.annotators import Annotators
 from trainers.other_version import LARGEST_SUM, within
-from trainers.pairs.judgements import Judgement, annotator_of, is_asked_for, judge_of, judgement_of
+from trainers.pairs.judgements import PairJudgement, annotator_of, is_asked_for, judge_of, judgement_of
 from trainers.pairs.seen import remember, tell_apart
 from trainers.pairs.weights import SOURCE_WEIGHTS
 
@@ -47,7 +47,7 @@ class ProxyAudit:
     _names: dict[str, None] = field(default_factory=dict)
     """The first judges heard, which are distinguished."""
 
-    def hear(self, judgement: Judgement) -> None:
+    def hear(self, judgement: PairJudgement) -> None:
         """Compare a person's or a judge's label with the other's labels of the same two candidates."""
         key, first, judge, _ = judgement
         if first is None:

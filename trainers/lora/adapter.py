@@ -56,7 +56,7 @@ class _Metrics(msgspec.Struct):
     models: dict[str, _Figures] = {}
 
 
-class Reward(msgspec.Struct):
+class RewardFile(msgspec.Struct):
     """The fields of ``reward.json`` needed for scoring; the others are for people."""
 
     schema: str
@@ -76,7 +76,7 @@ class Reward(msgspec.Struct):
 
 
 # Made here rather than on first use, which in msgspec is not thread-safe (see streams.messages.codec).
-_REWARD = msgspec.json.Decoder(Reward)
+_REWARD = msgspec.json.Decoder(RewardFile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Adapter:
     """An adapter read from a folder and checked against its ``reward.json``."""
 
     folder: Path
-    reward: Reward
+    reward: RewardFile
     tensors: Mapping[str, Tensor]
     variances_H: Array | None = None
     """Posterior variance of each of the head's weights, if it was computed."""

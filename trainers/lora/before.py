@@ -12,7 +12,7 @@ from streams.snapshots.artifacts import ArtifactGone, Files, fetch
 from trainers.lora.adapter import Adapter, read_adapter
 from trainers.lora.inbox import Offsets
 from trainers.lora.plan import as_json
-from trainers.lora.round import Recipe
+from trainers.lora.round import TrainingRecipe
 from trainers.plan_file import Stamps
 
 _OF_THE_SHAPE = ("base model's SHA-256", "pooling", "rank", "alpha", "targets", "layers", "length")
@@ -39,7 +39,7 @@ def in_force_of(newest: AdapterSnapshot | None) -> dict[str, Any]:
 
 def adapters_before(
     newest: AdapterSnapshot | None,
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     base_sha256: str,
     *,
     cache: Path,
@@ -78,7 +78,7 @@ def adapters_before(
     return Before(start, learnt, in_force)
 
 
-def _can_begin(adapter: Adapter, recipe: Recipe, base_sha256: str) -> bool:
+def _can_begin(adapter: Adapter, recipe: TrainingRecipe, base_sha256: str) -> bool:
     """Whether a training with this recipe can start from its weights."""
     wanted = as_json(recipe.settings) | {"base model's SHA-256": base_sha256}
     return all(adapter.reward.plan.get(name) == wanted[name] for name in _OF_THE_SHAPE)

@@ -38,7 +38,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
+class TrainingCheckpoint:
     """``OUT.checkpoint``. Raises BadInput for any file that cannot be read or written."""
 
     out: Path

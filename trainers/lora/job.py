@@ -18,7 +18,7 @@ from streams.errors import BadInput
 from trainers.lora.adapter import CONFIG, LORA, REWARD, SCHEMA, WEIGHTS, config_file, weights_file
 from trainers.lora.architectures import targets_of
 from trainers.lora.baselines import CHANCE, LENGTH, ONLINE, TFIDF, Array, baselines
-from trainers.lora.checkpoint import Checkpoint, Progress
+from trainers.lora.checkpoint import Progress, TrainingCheckpoint
 from trainers.lora.comparison import differences, measured
 from trainers.lora.low_rank import adapter_tensors, put_adapter, with_peft
 from trainers.lora.model import Built, build
@@ -26,7 +26,7 @@ from trainers.lora.model_card import model_card
 from trainers.lora.prepare import PACKAGES, Prepared
 from trainers.lora.settings import LoraSettings
 from trainers.lora.texts import pairs_sha256
-from trainers.lora.training import Step, Trainer
+from trainers.lora.training import Trainer, TrainingStep
 
 PLOT = "training.png"
 _POINTS = 30
@@ -36,9 +36,9 @@ _POINTS = 30
 def train(
     prepared: Prepared,
     name: str,
-    checkpoint: Checkpoint,
+    checkpoint: TrainingCheckpoint,
     accelerator: Any,
-    on_step: Callable[[Step], None],
+    on_step: Callable[[TrainingStep], None],
     draw: Callable[[Mapping[str, Any]], bytes],
 ) -> dict[str, Any]:
     """Train, measure and write the folder. Returns the content of its ``reward.json``. Raises BadInput."""
@@ -87,9 +87,9 @@ def train(
 
 def fit(
     prepared: Prepared,
-    checkpoint: Checkpoint,
+    checkpoint: TrainingCheckpoint,
     accelerator: Any,
-    on_step: Callable[[Step], None],
+    on_step: Callable[[TrainingStep], None],
     plan: Mapping[str, Any],
     start: Mapping[str, Tensor] | None = None,
 ) -> tuple[Any, Built, Trainer]:

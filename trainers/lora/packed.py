@@ -21,7 +21,7 @@ _LONGEST = 1024
 
 
 @dataclass(slots=True)
-class Row:
+class PackedRow:
     """Tokens of all texts, and what each of them attends to."""
 
     ids: list[int] = field(default_factory=list)
@@ -75,21 +75,21 @@ def packed_rewards(model: Any, built: Built, encoded: Sequence[Encoded], device:
     return rewards_N.float()
 
 
-def one_by_one(encoded: Sequence[Encoded], *, causal: bool) -> Row:
+def one_by_one(encoded: Sequence[Encoded], *, causal: bool) -> PackedRow:
     """Each text attends to all of itself, and all of it is averaged."""
-    row = Row()
+    row = PackedRow()
     for place, one in enumerate(encoded):
         whole = row.add(one, 0, len(one.ids), place)
         row.looks.append(AttentionSpan(whole, whole, causal))
     return row
 
 
-def goals_once(encoded: Sequence[Encoded], *, causal: bool) -> Row:
+def goals_once(encoded: Sequence[Encoded], *, causal: bool) -> PackedRow:
     """A goal attends to itself; each candidate attends to it and to itself, and only its tokens are averaged.
 
     So no candidate depends on the others, and the goal's tokens serve all of them.
     """
-    row = Row()
+    row = PackedRow()
     for places in _groups(encoded):
         first = encoded[places[0]]
         goal = row.add(first, 0, first.goal_tokens, None)
@@ -141,7 +141,7 @@ def _looks(goal: slice, candidates: Sequence[slice], causal: bool) -> list[Atten
 class _LastLayer:
     """The last layer for candidates only: of the goals' tokens it needs just keys and values."""
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, row: PackedRow) -> None:
         self._goals, self._candidates = (list(lengths) for lengths in zip(*row.groups, strict=True))
         self._looks = row.looks_of_candidates
         self._goals_1GH: Tensor | None = None
@@ -168,7 +168,7 @@ class _LastLayer:
 
 
 @contextmanager
-def candidates_alone(layer: Any, row: Row) -> Iterator[_LastLayer]:
+def candidates_alone(layer: Any, row: PackedRow) -> Iterator[_LastLayer]:
     last = _LastLayer(row)
     hook = layer.register_forward_pre_hook(last.leave_goals_out)
     try:
@@ -194,7 +194,7 @@ def _attend(
     attention_mask: Tensor | None,
     *,
     scaling: float,
-    row: Row,
+    row: PackedRow,
     last: _LastLayer | None,
     **_: object,
 ) -> tuple[Tensor, None]:

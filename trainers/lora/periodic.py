@@ -28,12 +28,12 @@ from trainers.lora.adapter import REWARD
 from trainers.lora.base_model import find_base
 from trainers.lora.baselines import baselines
 from trainers.lora.before import Before, adapters_before, in_force_of
-from trainers.lora.checkpoint import Checkpoint
+from trainers.lora.checkpoint import TrainingCheckpoint
 from trainers.lora.inbox import Arrived, PairInbox
 from trainers.lora.meter import Meter
 from trainers.lora.plan import LoraPlan, as_json
-from trainers.lora.round import Baselines, Recipe, parts_of, train_round
-from trainers.lora.training import Step
+from trainers.lora.round import Baselines, TrainingRecipe, parts_of, train_round
+from trainers.lora.training import TrainingStep
 from trainers.plan_file import PlanFile, as_stamp, of_topic, stamp_of
 
 _LOOK_EVERY_S = 1.0
@@ -44,12 +44,12 @@ _BEFORE = "before"
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class LoraJob:
     """What is trained, when, and where it goes."""
 
     kafka: Settings
     model: str
-    recipe: Recipe
+    recipe: TrainingRecipe
     store: ArtifactStore
     work: Path
     """This job's own folder: plan, checkpoint, and the earlier adapters."""
@@ -60,7 +60,7 @@ class Job:
     baselines: Baselines = baselines
     """Baselines that an adapter has to beat, besides the adapter in force."""
     say: Callable[[str], None] = print
-    steps: Callable[[], AbstractContextManager[Callable[[Step], None]]] = lambda: nullcontext(
+    steps: Callable[[], AbstractContextManager[Callable[[TrainingStep], None]]] = lambda: nullcontext(
         lambda step: None
     )
     """Makes, for each training, the function called after each of its steps."""
@@ -70,7 +70,7 @@ class Job:
     meter: Meter = field(default_factory=Meter)
 
 
-def serve(job: Job, *, once: bool = False) -> str:
+def serve(job: LoraJob, *, once: bool = False) -> str:
     """Train whenever enough pairs are new, for ever; with ``once``, train once if any pair is new.
 
     Returns why nothing could be trained, if there is no version yet or something is new; otherwise an empty
@@ -84,7 +84,7 @@ def serve(job: Job, *, once: bool = False) -> str:
 
 
 class _Serving:
-    def __init__(self, job: Job, writer: HeldWriter[AdapterSnapshot], reader: TopicReader) -> None:
+    def __init__(self, job: LoraJob, writer: HeldWriter[AdapterSnapshot], reader: TopicReader) -> None:
         base = find_base(job.recipe.base)
         settings = job.recipe.settings.for_base(base.config)
         self._job = replace(job, recipe=replace(job.recipe, settings=settings))
@@ -93,7 +93,7 @@ class _Serving:
         self._topic = job.kafka.pairs_topic
         self._inbox = PairInbox(job.model, job.recipe.most_pairs)
         self._plans = PlanFile(job.work, LoraPlan)
-        self._checkpoint = Checkpoint(job.work / "round")
+        self._checkpoint = TrainingCheckpoint(job.work / "round")
         self._newest: AdapterSnapshot | None = None
         self._topic_ids: dict[str, str] = {}
         self._said = ""
@@ -300,7 +300,7 @@ class _Serving:
         self._checkpoint.remove()
         shutil.rmtree(self._job.work / _BEFORE, ignore_errors=True)
 
-    def _after(self, step: Step, show: Callable[[Step], None]) -> None:
+    def _after(self, step: TrainingStep, show: Callable[[TrainingStep], None]) -> None:
         reach("lora.step")
         self._job.meter.moves()
         show(step)

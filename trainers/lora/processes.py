@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 
 from streams.errors import BadInput
-from trainers.lora.training import Step
+from trainers.lora.training import TrainingStep
 
 
 def join_processes(device: str, trackers: tuple[str, ...], out: Path) -> Any:
@@ -27,7 +27,7 @@ def join_processes(device: str, trackers: tuple[str, ...], out: Path) -> Any:
 @contextmanager
 def reported(
     accelerator: Any, trackers: tuple[str, ...], plan: Mapping[str, Any]
-) -> Iterator[Callable[[Step], None]]:
+) -> Iterator[Callable[[TrainingStep], None]]:
     if not trackers:
         yield lambda step: None
         return
@@ -38,7 +38,7 @@ def reported(
     }
     accelerator.init_trackers("tribrain-lora", config=told)
 
-    def report(step: Step) -> None:
+    def report(step: TrainingStep) -> None:
         values = {"loss": step.loss, "pairs_per_s": step.pairs_per_s}
         if step.measured and step.accuracy is not None:
             values |= {"held_out_accuracy": step.accuracy, "held_out_log_loss": step.log_loss or 0.0}

@@ -32,7 +32,7 @@ from trainers.lora.adapter import (
     weights_file,
 )
 from trainers.lora.baselines import Array, baselines
-from trainers.lora.checkpoint import Checkpoint
+from trainers.lora.checkpoint import TrainingCheckpoint
 from trainers.lora.inbox import Arrived, Offsets
 from trainers.lora.job import adapter_of, base_of, fit, history, pairs_of
 from trainers.lora.low_rank import adapter_tensors, put_adapter
@@ -45,7 +45,7 @@ from trainers.lora.scorer import AdapterScorer
 from trainers.lora.scoring import score_with_features
 from trainers.lora.settings import LoraSettings
 from trainers.lora.texts import Selected, TextPair, is_held_out
-from trainers.lora.training import Step, Trainer
+from trainers.lora.training import Trainer, TrainingStep
 from trainers.lora.uncertainty import MOST_PAIRS, head_variances
 
 Start = Literal["warm", "afresh"]
@@ -54,7 +54,7 @@ Baselines = Callable[[Sequence[TextPair], Sequence[TextPair]], Mapping[str, Arra
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class TrainingRecipe:
     """What determines a training besides its pairs."""
 
     base: str
@@ -94,7 +94,7 @@ class Trained:
     """The adapter in force stays, because this one does not replace it and nothing else is better."""
 
 
-def parts_of(pairs: Sequence[Arrived], stamp: Offsets, recipe: Recipe, *, warm: bool) -> Parts:
+def parts_of(pairs: Sequence[Arrived], stamp: Offsets, recipe: TrainingRecipe, *, warm: bool) -> Parts:
     """Choose from the pairs in the order of the log; those from ``stamp`` on are new.
 
     Raises BadInput if there is nothing to learn from or nothing to measure on.
@@ -118,15 +118,15 @@ def parts_of(pairs: Sequence[Arrived], stamp: Offsets, recipe: Recipe, *, warm: 
 
 def train_round(
     parts: Parts,
-    recipe: Recipe,
-    checkpoint: Checkpoint,
+    recipe: TrainingRecipe,
+    checkpoint: TrainingCheckpoint,
     *,
     model: str = "default",
     version: int = 1,
     start: Adapter | None = None,
     in_force: Adapter | None = None,
     baselines: Baselines = baselines,
-    on_step: Callable[[Step], None] = lambda step: None,
+    on_step: Callable[[TrainingStep], None] = lambda step: None,
 ) -> Trained:
     """Train, measure on the held-out pairs, make the files. Resumes from a checkpoint of the same training.
 
@@ -206,7 +206,7 @@ def train_round(
     )
 
 
-def _is_of(checkpoint: Checkpoint, plan: Mapping[str, Any]) -> bool:
+def _is_of(checkpoint: TrainingCheckpoint, plan: Mapping[str, Any]) -> bool:
     try:
         checkpoint.check(plan, resume=True)
     except BadInput:

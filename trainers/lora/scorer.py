@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from streams.errors import BadInput
-from trainers.lora.adapter import LORA, Adapter, Reward, read_adapter
+from trainers.lora.adapter import LORA, Adapter, RewardFile, read_adapter
 from trainers.lora.base_model import find_base
 from trainers.lora.lean_import import lean
 from trainers.lora.low_rank import attach
@@ -56,7 +56,7 @@ class AdapterScorer:
         self._adapter = adapter
 
     @property
-    def reward(self) -> Reward:
+    def reward(self) -> RewardFile:
         """Description of the adapter in use."""
         return self._adapter.reward
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from streams.errors import BadInput
 from trainers.lora.batches import batch_order, filled
-from trainers.lora.checkpoint import Checkpoint, Progress, copied
+from trainers.lora.checkpoint import Progress, TrainingCheckpoint, copied
 from trainers.lora.model import Built, pairwise_loss
 from trainers.lora.scoring import rewards, score
 from trainers.lora.settings import LoraSettings
@@ -40,7 +40,7 @@ class EncodedPairs:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TrainingStep:
     """What can be shown after each step."""
 
     step: int
@@ -79,7 +79,9 @@ class Trainer:
     def steps(self) -> int:
         return math.ceil(len(self._train.chosen) / self._settings.batch) * self._settings.epochs
 
-    def run(self, accelerator: Any, checkpoint: Checkpoint, on_step: Callable[[Step], None]) -> None:
+    def run(
+        self, accelerator: Any, checkpoint: TrainingCheckpoint, on_step: Callable[[TrainingStep], None]
+    ) -> None:
         """Train to the end, from the checkpoint if there is one. Raises BadInput if the loss diverges."""
         self._load(checkpoint)
         done = self.progress
@@ -115,7 +117,11 @@ class Trainer:
             spent = done.seconds - seconds_before
             accuracy, log_loss = done.evaluations[-1][1:] if done.evaluations else (None, None)
             recent = float(np.mean(done.losses[-20:]))
-            on_step(Step(done.step, self.steps, recent, accuracy, log_loss, pairs, pairs / spent, measured))
+            on_step(
+                TrainingStep(
+                    done.step, self.steps, recent, accuracy, log_loss, pairs, pairs / spent, measured
+                )
+            )
         if self._settings.patience is not None and self._best:
             self._predictions = None
             with torch.no_grad():
@@ -194,14 +200,14 @@ class Trainer:
             patience is not None and sum(e[0] > (done.best_step or 0) for e in done.evaluations) >= patience
         )
 
-    def _save(self, checkpoint: Checkpoint) -> None:
+    def _save(self, checkpoint: TrainingCheckpoint) -> None:
         tensors = {f"parameter.{name}": p for name, p in self._parameters.items()}
         for name, parameter in self._parameters.items():
             state = self._optimiser.state[parameter]
             tensors |= {f"{what}.{name}": state[what] for what in ("exp_avg", "exp_avg_sq")}
         checkpoint.save(self.progress, tensors | {f"best.{name}": t for name, t in self._best.items()})
 
-    def _load(self, checkpoint: Checkpoint) -> None:
+    def _load(self, checkpoint: TrainingCheckpoint) -> None:
         found = checkpoint.load()
         if found is None:
             return

@@ -14,11 +14,11 @@ from trainers.bradley_terry.shown import ShownScores
 from trainers.bradley_terry.vocabulary import Vocabulary
 from trainers.evidence.annotators import FAIRLY_KNOWN
 from trainers.evidence.evidence import Evidence
-from trainers.online.batch import Batch
+from trainers.online.batch import AdmittedPairs
 from trainers.online.open_tasks import OpenTask, OpenTasks
 from trainers.other_version import LARGEST_SUM, within
 from trainers.pairs.elsewhere import Elsewhere, other_names_of
-from trainers.pairs.judgements import Judgement, annotator_of, dimension_of, fact_of, is_asked_for
+from trainers.pairs.judgements import PairJudgement, annotator_of, dimension_of, fact_of, is_asked_for
 from trainers.pairs.pairing import LIVE_SOURCES
 from trainers.pairs.seen import (
     REMEMBERED,
@@ -65,16 +65,16 @@ class Admission:
     settled_early: int = 0
     """Tasks that were settled because too many were open."""
 
-    def begin(self, is_news: bool = True) -> Batch:
+    def begin(self, is_news: bool = True) -> AdmittedPairs:
         """An empty batch; ``is_news`` is False for pairs that were learnt before."""
-        return Batch(known=len(self.rows.vocabulary.columns), is_news=is_news)
+        return AdmittedPairs(known=len(self.rows.vocabulary.columns), is_news=is_news)
 
     def take(
         self,
         pair: PreferencePair,
         is_new: bool,
-        judgement: Judgement | None,
-        batch: Batch,
+        judgement: PairJudgement | None,
+        batch: AdmittedPairs,
         read: Read,
         at: int,
     ) -> bool:
@@ -160,14 +160,14 @@ class Admission:
         if name in self.votes:
             self.votes[name] = self.votes[name][0], trusted_weight
 
-    def take_again(self, pair: PreferencePair, batch: Batch, read: Read, at: int) -> None:
+    def take_again(self, pair: PreferencePair, batch: AdmittedPairs, read: Read, at: int) -> None:
         """Add a pair that was learnt before and is to be learnt once more; it is no evidence."""
         weight = pair.weight * self._share(pair, 1)
         plan, trusted_weight = self.rows.plan(read, at), self.evidence.trust(pair, weight)
         known, source = len(self.rows.vocabulary.columns), pair.label_source
         batch.pairs.append((at, plan, known, source, weight, trusted_weight, -1, -1, False, pair.tie))
 
-    def close(self, name: str, batch: Batch) -> bool:
+    def close(self, name: str, batch: AdmittedPairs) -> bool:
         """Close a task; False if it was already known to be closed."""
         task = self.open.by_name.get(name)
         if task is not None and task.is_closed:
@@ -176,7 +176,7 @@ class Admission:
             name, self._leave(name, batch), self.remembered
         )
 
-    def close_all(self, batch: Batch) -> None:
+    def close_all(self, batch: AdmittedPairs) -> None:
         """Close every open task, in the order in which they were opened."""
         for name in list(self.open.by_name):
             if not self.close(name, batch):
@@ -269,7 +269,7 @@ class Admission:
         weights = within(votes["weights"], (len(votes["names"]), 2), 0.0, LARGEST_SUM, "weights of votes")
         self.votes = dict(zip(votes["names"], map(tuple, weights.tolist()), strict=True))
 
-    def _open(self, name: str, past: PastTask | None, batch: Batch) -> OpenTask:
+    def _open(self, name: str, past: PastTask | None, batch: AdmittedPairs) -> OpenTask:
         """Open a task, or reopen a past one; settle others if too many are open."""
         if past is not None:
             while len(self.open.late) >= LATE_TASKS:
@@ -305,7 +305,7 @@ class Admission:
             if counts is not None and source in counts:
                 counts[source] = max(0.0, counts[source] + trust)
 
-    def _settle(self, name: str, batch: Batch) -> None:
+    def _settle(self, name: str, batch: AdmittedPairs) -> None:
         """An open task may continue, but later predictions are no evidence."""
         task = self.open.by_name[name]
         self._leave(name, batch)
@@ -316,7 +316,7 @@ class Admission:
             self.past.close(name, {}, self.remembered)
         self.past.settle(name, task.counts, self.remembered)
 
-    def _leave(self, name: str, batch: Batch) -> Counts:
+    def _leave(self, name: str, batch: AdmittedPairs) -> Counts:
         """Settle a task if it is open: its predictions become evidence. Returns its counts."""
         task = self.open.leave(name)
         if task is None:

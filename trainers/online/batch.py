@@ -22,7 +22,7 @@ Admitted = tuple[int, ColumnPlan, int, LabelSource, float, float, int, int, bool
 
 
 @dataclass(slots=True)
-class Batch:
+class AdmittedPairs:
     """Admitted pairs in order, and the tasks that were settled between them."""
 
     known: int

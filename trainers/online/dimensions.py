@@ -15,15 +15,15 @@ from trainers.other_version import a_count
 from trainers.pairs.judgements import dimension_of
 
 if TYPE_CHECKING:
-    from trainers.online.learner import PreferenceLearner
+    from trainers.online.learner import OnlineLearner
 
 
 class Dimensions:
     """The learners of the dimensions, by name, with the pairs that each has still to learn."""
 
-    def __init__(self, begin: Callable[[str], PreferenceLearner]) -> None:
+    def __init__(self, begin: Callable[[str], OnlineLearner]) -> None:
         """``begin`` makes a dimension's learner from the current overall one."""
-        self.learners: dict[str, PreferenceLearner] = {}
+        self.learners: dict[str, OnlineLearner] = {}
         self.pairs_left_out = 0
         """Pairs on dimensions beyond the limit."""
         self._begin = begin
@@ -83,7 +83,7 @@ class Dimensions:
         }
 
     def restore(
-        self, state: Mapping[str, Any], of_state: Callable[[str, Mapping[str, Any]], PreferenceLearner]
+        self, state: Mapping[str, Any], of_state: Callable[[str, Mapping[str, Any]], OnlineLearner]
     ) -> None:
         """Continue from this state."""
         self.learners = {name: of_state(name, saved) for name, saved in state["learners"].items()}

@@ -27,7 +27,7 @@ from trainers.bradley_terry.reward import printable
 from trainers.bradley_terry.rows import Read
 from trainers.evidence.annotators import WELL_KNOWN, Annotators
 from trainers.online.admission import OPEN_TASKS, Admission
-from trainers.online.batch import Batch
+from trainers.online.batch import AdmittedPairs
 from trainers.online.dimensions import Dimensions
 from trainers.online.models import Models, coefficients
 from trainers.online.unsettled import UnsettledVotes
@@ -42,7 +42,7 @@ _MOST_NAMED = 5
 """Features named in a statement."""
 
 
-class PreferenceLearner:
+class OnlineLearner:
     """One reward model's whole state. The same messages in the same order give the same bytes.
 
     Every pair of a task (``trainers.pairs.weights.task_of``) is predicted by the model as it was before the
@@ -149,7 +149,7 @@ class PreferenceLearner:
         heard = {name: learner._admission.evidence.annotators for name, learner in of_each.items()}
         return {name: annotators for name, annotators in heard.items() if annotators.compared}
 
-    def take_models_of(self, other: PreferenceLearner) -> None:
+    def take_models_of(self, other: OnlineLearner) -> None:
         """Serve what another learner learnt from the same messages, with this one's evidence."""
         self._models = other._models
         for name, learner in self._dimensions.learners.items():
@@ -211,7 +211,7 @@ class PreferenceLearner:
         *,
         open_tasks: int = OPEN_TASKS,
         remembered: int = REMEMBERED,
-    ) -> PreferenceLearner:
+    ) -> OnlineLearner:
         """The learner with this ``state``, read back from JSON or not; it continues bit for bit.
 
         Raises BadInput if another version of TriBrain wrote a state that this one cannot read.
@@ -238,15 +238,15 @@ class PreferenceLearner:
     def _is_own(self, message: PairMessage) -> TypeGuard[PreferencePair]:
         return isinstance(message, PreferencePair) and dimension_of(message) == self._dimension
 
-    def _begin_dimension(self, name: str) -> PreferenceLearner:
+    def _begin_dimension(self, name: str) -> OnlineLearner:
         """A copy of this learner as it is now."""
-        learner = PreferenceLearner(self.model, self.recipe, dimension=name)
+        learner = OnlineLearner(self.model, self.recipe, dimension=name)
         learner._models = self._models.begun_from()
         learner._admission = self._admission.begun_from()
         learner._admission.evidence.heard_before = self._heard_before.get(name)
         return learner
 
-    def _restored_dimension(self, name: str, state: Mapping[str, Any]) -> PreferenceLearner:
+    def _restored_dimension(self, name: str, state: Mapping[str, Any]) -> OnlineLearner:
         learner = self._begin_dimension(name)
         learner._restore(state)
         return learner
@@ -265,7 +265,7 @@ class PreferenceLearner:
     def _served(self) -> PairEstimator:
         return self._models.smoothing if self._admission.evidence.critics_alone else self._models.trusted
 
-    def _learn(self, batch: Batch, read: Read) -> Batch:
+    def _learn(self, batch: AdmittedPairs, read: Read) -> AdmittedPairs:
         """Learn what was added, and record the evidence of the predictions. Returns the next batch."""
         tasks, evidence = self._admission.open, self._admission.evidence
         alarms: list[int] = []
@@ -324,10 +324,10 @@ class PreferenceLearner:
         self._unsettled.let_go(name=hashed(pair.pair_id))
         return True
 
-    def _carried_by(self, rollback: Rollback) -> PreferenceLearner:
+    def _carried_by(self, rollback: Rollback) -> OnlineLearner:
         """The learner with the state in a rollback. Raises BadInput if it cannot continue."""
         bounds = self._admission
-        earlier = PreferenceLearner.from_state(
+        earlier = OnlineLearner.from_state(
             self.model, carried_by(rollback).state, open_tasks=bounds.open_tasks, remembered=bounds.remembered
         )
         earlier.check_learner(self.recipe)
@@ -341,7 +341,7 @@ class PreferenceLearner:
                 f"{self.recipe.learner} at version {self.version}; it cannot go back to that"
             )
 
-    def go_back_to(self, earlier: PreferenceLearner) -> None:
+    def go_back_to(self, earlier: OnlineLearner) -> None:
         """Become the earlier model again, but remember what came since, so that none of it is learnt again.
 
         Tasks that were open in the earlier model keep its predictions; tasks that started since are predicted
@@ -444,7 +444,7 @@ def _of_another_version(model: str, state: Mapping[str, Any]) -> BadInput:
 def load_learner(recipe: Recipe | None = None) -> None:
     """Import and compile now, which the first pair would otherwise wait a second or so for."""
     critics: dict[str, float | None] = {"any.critic": 1.0}
-    PreferenceLearner(recipe=recipe).on_message(
+    OnlineLearner(recipe=recipe).on_message(
         PreferencePair(
             task_id="",
             label_source="human",

@@ -11,7 +11,7 @@ from streams.messages.contracts import PairMessage, PreferencePair, RewardSnapsh
 from trainers.bradley_terry.estimators import Recipe
 from trainers.bradley_terry.features import difference
 from trainers.evidence.annotators import Annotators
-from trainers.online.learner import PreferenceLearner
+from trainers.online.learner import OnlineLearner
 from trainers.pairs.judgements import dimension_of
 from trainers.pairs.weights import task_of
 from trainers.pairs.withdrawn import standing
@@ -55,8 +55,8 @@ def train_on_pairs(
         (dimension_of(pair), task_of(pair), pair.label_source) for pair in pairs
     )
 
-    def learner(heard_before: Mapping[str, Annotators] | None = None) -> PreferenceLearner:
-        return PreferenceLearner(
+    def learner(heard_before: Mapping[str, Annotators] | None = None) -> OnlineLearner:
+        return OnlineLearner(
             model,
             recipe,
             open_tasks=len(pairs),
@@ -76,7 +76,7 @@ def train_on_pairs(
 
 
 def _learn_all(
-    learner: PreferenceLearner,
+    learner: OnlineLearner,
     messages: Sequence[PairMessage],
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> None:
@@ -88,7 +88,7 @@ def _learn_all(
 
 
 def _learn_shuffled(
-    learner: PreferenceLearner,
+    learner: OnlineLearner,
     pairs: Sequence[PreferencePair],
     epochs: int,
     seed: int,

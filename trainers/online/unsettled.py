@@ -21,7 +21,7 @@ MOST_VOTES, MOST_NUMBERS = 2_000, 50_000
 
 
 @dataclass(slots=True)
-class Vote:
+class UnsettledVote:
     """A vote that was learnt."""
 
     annotator: str
@@ -49,7 +49,7 @@ class Vote:
 class UnsettledVotes:
     """Votes in the order in which they were learnt."""
 
-    votes: list[Vote] = field(default_factory=list)
+    votes: list[UnsettledVote] = field(default_factory=list)
     _numbers: int = 0
 
     def keep(
@@ -57,12 +57,12 @@ class UnsettledVotes:
     ) -> None:
         """Keep a learnt vote with the differences of row (d,)."""
         columns = np.flatnonzero(np.isfinite(row))
-        self.votes.append(Vote(annotator, name, task, columns, row[columns], tie, weight, trust))
+        self.votes.append(UnsettledVote(annotator, name, task, columns, row[columns], tie, weight, trust))
         self._numbers += len(columns)
         while len(self.votes) > MOST_VOTES or self._numbers > MOST_NUMBERS:
             self._numbers -= len(self.votes.pop(0).columns)
 
-    def of(self, annotator: str) -> list[Vote]:
+    def of(self, annotator: str) -> list[UnsettledVote]:
         """The kept votes of an annotator."""
         return [vote for vote in self.votes if vote.annotator == annotator]
 
@@ -105,7 +105,7 @@ class UnsettledVotes:
         for i, (annotator, name, task) in enumerate(names):
             own = slice(ends[i] - counts[i], ends[i])
             kept.votes.append(
-                Vote(
+                UnsettledVote(
                     str(annotator), str(name), str(task), columns[own], differences[own], bool(ties[i]),
                     float(weights[i, 0]), float(weights[i, 1]),
                 )

@@ -15,6 +15,7 @@ from streams.messages.refusals import ContractError, nearest, shown
 from trainers.pairs.table import Table, TableLike, name, number, score
 
 Winner = Literal["left", "right", "tie"]
+"""Which side is better; a tie is the statement that neither is."""
 _OTHER_WORDS: Mapping[str, Winner] = {"a": "left", "b": "right", "l": "left", "r": "right", "draw": "tie"}
 
 _LEFT, _RIGHT = "left_", "right_"
@@ -39,8 +40,20 @@ def comparison(
 ) -> PreferencePair:
     """One statement on two candidates, given by their critics' scores, as a pair to learn from.
 
-    ``left`` and ``right`` are critic to score, None where it gave none. These and the other arguments are as
-    the columns of ``pairs_from_table``. Raises BadInput.
+    - ``left``: critic to score of one side, in the critic's own unit, higher is better; None where it gave
+      none
+    - ``right``: the same of the other side
+    - ``winner``: the side that is better, or ``tie``
+    - ``task``: what both were made for; statements on one task are no independent evidence
+    - ``annotator``: who says so; empty where nobody knows
+    - ``weight``: what the statement counts beside others, from 0 to 1000
+    - ``dimension``: what is judged (``physics``, …); empty for the whole
+    - ``label_source``: whether a person, a validator, a judge or the critics say so
+    - ``pair_id``: a name that no other pair has, so that it counts once; by default one of its own
+    - ``model``: the name of the reward model that it is for
+
+    Raises BadInput, which names the argument, for a score that is no finite number, an empty task, and any
+    value that is not as above.
 
     >>> pair = comparison({"sharp": 0.9}, {"sharp": 0.4}, "right", task="pour the tea")
     >>> pair.chosen_critics, pair.rejected_critics
@@ -61,7 +74,7 @@ def comparison(
 def pairs_from_table(
     table: TableLike, *, model: str = "default", ignore: Collection[str] = ()
 ) -> list[PreferencePair]:
-    """The pairs of a table of comparisons, in its order, for the reward model that is called ``model``.
+    """The pairs of a table of comparisons, in its order, for the reward model with the name ``model``.
 
     ``table`` is a dataframe (pandas, Polars, PyArrow, …) or a sequence of mappings, with these columns:
 

@@ -18,7 +18,7 @@ LONGEST_NAME = 64
 """Characters of a judge's or annotator's name that are used to distinguish them."""
 
 
-class Judgement(NamedTuple):
+class PairJudgement(NamedTuple):
     """The answer of a person or a judge about two candidates."""
 
     candidates: str
@@ -52,12 +52,12 @@ def _named(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 17]}…{hashed(name)}"
 
 
-def judgement_of(pair: PreferencePair) -> Judgement | None:
+def judgement_of(pair: PreferencePair) -> PairJudgement | None:
     """A pair's information about judges and people; None if neither labelled it."""
     if pair.label_source == "human":
-        return Judgement(*_candidates(pair), None, annotator_of(pair))
+        return PairJudgement(*_candidates(pair), None, annotator_of(pair))
     if pair.label_source == "proxy":
-        return Judgement(*_candidates(pair), judge_of(pair))
+        return PairJudgement(*_candidates(pair), judge_of(pair))
     return None
 
 
@@ -71,7 +71,7 @@ def is_asked_for(pair: PreferencePair) -> bool:
     return bool(rule) and rule != RANDOM_RULE
 
 
-def fact_of(pair: PreferencePair, judgement: Judgement | None) -> str:
+def fact_of(pair: PreferencePair, judgement: PairJudgement | None) -> str:
     """Identifies a repeated statement; another person's, or a different answer, is another fact."""
     if is_withdrawal(pair):
         return f"{pair.pair_id}\0withdrawn"

@@ -15,7 +15,7 @@ from streams.messages.contracts import Checkpoint, PairMessage, PreferencePair, 
 from streams.messages.stored import Outgoing, StoredMessage
 from streams.worker.stages import Learnt
 from trainers.bradley_terry.estimators import Recipe
-from trainers.online.learner import PreferenceLearner
+from trainers.online.learner import OnlineLearner
 from trainers.other_version import reading_state_of
 from trainers.pairs.pairing import PairingRules
 from trainers.pairs.sequence import RunSequence
@@ -53,7 +53,7 @@ class PairProcessor:
         self._consumed: dict[str, dict[str, int]] = {}
         self._sequence = RunSequence()
         self._published_version = 0
-        self._start_from(PreferenceLearner(model, recipe))
+        self._start_from(OnlineLearner(model, recipe))
 
     @property
     def consumed(self) -> Mapping[str, Mapping[str, int]]:
@@ -79,9 +79,9 @@ class PairProcessor:
         of TriBrain.
         """
         self._consumed, self._base, self._sequence = {}, "", RunSequence()
-        learner = PreferenceLearner(self._model, self._recipe)
+        learner = OnlineLearner(self._model, self._recipe)
         if checkpoint is not None:
-            learner = PreferenceLearner.from_state(self._model, checkpoint.state)
+            learner = OnlineLearner.from_state(self._model, checkpoint.state)
             self._check_recipe(learner.recipe, checkpoint.version)
             with reading_state_of(f"version {checkpoint.version} of model {self._model!r}"):
                 self._sequence = RunSequence.from_state(checkpoint.state["runs"])
@@ -181,7 +181,7 @@ class PairProcessor:
                 numbered.append(message.tells_repetitions)
         return fresh, numbered
 
-    def _start_from(self, learner: PreferenceLearner) -> None:
+    def _start_from(self, learner: OnlineLearner) -> None:
         self._learner = learner
         self._copy: dict[str, Any] = learner.state()
         self._since: list[StoredMessage] = []
@@ -215,7 +215,7 @@ class PairProcessor:
         return letters
 
     def _go_back(self) -> None:
-        self._learner = PreferenceLearner.from_state(self._model, self._copy)
+        self._learner = OnlineLearner.from_state(self._model, self._copy)
         self._learner.on_messages(
             [decode_pair(message.value, message) for message in self._since],
             [message.tells_repetitions for message in self._since],

@@ -10,7 +10,6 @@ from streams.messages.codec import encode
 from streams.messages.contracts import PairMessage
 from streams.messages.refusals import shown
 from trainers.pairs.comparisons import pairs_from_table
-from trainers.pairs.superseded import without_superseded
 from trainers.pairs.table import TableLike
 
 Comparisons = Iterable[PairMessage] | TableLike
@@ -45,6 +44,8 @@ def as_pairs(comparisons: Comparisons, model: str, ignore: Collection[str] = ())
 
 def current_pairs(comparisons: Comparisons, model: str, ignore: Collection[str] = ()) -> list[PairMessage]:
     """As ``as_pairs``, without pairs of scores that a rescoring replaced; a warning says how many."""
+    from trainers.pairs.superseded import without_superseded  # not at the top: NumPy takes a while to load
+
     kept, left_out = without_superseded(as_pairs(comparisons, model, ignore))
     if left_out:
         warnings.warn(f"left out: pairs of scores that a rescoring replaced ({left_out})", stacklevel=3)

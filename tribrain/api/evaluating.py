@@ -18,24 +18,29 @@ from tribrain.api.comparisons import Comparisons, current_pairs
 from tribrain.api.reward import Reward
 
 Interval = tuple[float, float]
+"""Its lower and its upper end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """Figures on pairs that are no ties. Intervals hold 95% of a bootstrap over tasks; one task has none."""
+    """Figures on pairs that are no ties, with 95% intervals of a bootstrap over tasks; one task has none."""
 
     pairs: int
-    """Ties not counted."""
+    """Pairs that were measured on, without ties."""
     ties: int
+    """Pairs on which neither side was better."""
     accuracy: float
     """Share on which the reward prefers what was preferred."""
     accuracy_ci95: Interval | None
+    """Of the accuracy; None for one task."""
     log_loss: float
     """Nats a pair; 0.693 knows nothing."""
     log_loss_ci95: Interval | None
+    """Of the log loss; None for one task."""
     ece: float
     """Expected calibration error: how far stated probabilities are from what came true, on average."""
     ece_ci95: Interval | None
+    """Of the calibration error; None for one task."""
 
 
 def evaluate(
@@ -48,10 +53,14 @@ def evaluate(
 ) -> Evaluation:
     """How good the reward is on pairs or a table, as ``tribrain reward evaluate --model`` measures it.
 
-    They have to be of other tasks than those that were learnt, else the figures flatter. Of ``dimension``
-    (the whole by default) are both the reward and the pairs; others are passed over. ``seed`` is of the
-    bootstrap, ``ignore`` names columns of the table to leave out. Raises BadInput, also where
-    there is no pair, or none but ties.
+    - ``reward``: what is measured
+    - ``comparisons``: of other tasks than those that were learnt, else the figures flatter
+    - ``dimension``: which one of the reward is measured, on the pairs that judge it; others are passed over.
+      Empty for the whole
+    - ``seed``: of the bootstrap, a whole number of at least 0
+    - ``ignore``: columns of the table to leave out
+
+    Raises BadInput for comparisons that ``learn`` would refuse, and where no pair is left, or none but ties.
     """
     own = reward.on(dimension)
     wanted = dimension_called(dimension)

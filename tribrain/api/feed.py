@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 class RewardFeed:
     """Follows the rewards of a model as they are published, in a thread; to be used in a ``with`` block.
 
-    ``bootstrap_servers`` is where Kafka is (``host:port``), by default what ``TRIBRAIN_BOOTSTRAP_SERVERS`` or
-    ``TRIBRAIN_KAFKA_CONFIG`` says; prefix of the topics and security come from the environment, as for every
-    command. ``critics`` are the names of one's critics: a reward that weighs none of them is refused.
+    - ``bootstrap_servers``: where Kafka is (``host:port``), by default what ``TRIBRAIN_BOOTSTRAP_SERVERS`` or
+      ``TRIBRAIN_KAFKA_CONFIG`` says
+    - ``model``: the name of the reward model to follow
+    - ``critics``: the names of one's critics: a reward that weighs none of them is refused
 
-    A broker that is away is no error: what was the newest stays, and following goes on when it is back.
-    Raises BadInput where no broker is named, and where it does not let this client in.
+    The prefix of the topics and security come from the environment, as for every command. A broker that is
+    away is no error: what was the newest stays, and following goes on when it is back. Raises BadInput where
+    no broker is named, and where it does not let this client in.
 
     >>> with RewardFeed("localhost:9092") as feed:  # doctest: +SKIP
     ...     reward = feed.active()

@@ -12,7 +12,10 @@ from trainers.pairs.pairing import PairingRules, pairs_of_run
 
 
 def read_pairs(path: str | PathLike[str]) -> list[PairMessage]:
-    """The pairs of a ``pairs.jsonl``, and what stands between them, in its order. Raises BadInput."""
+    """The pairs of the file ``path``, a ``pairs.jsonl``, and what stands between them, in its order.
+
+    Raises BadInput for a file that is missing, empty or damaged, with the line.
+    """
     return files.read_pairs(Path(path))
 
 
@@ -25,7 +28,16 @@ def pairs_from_runs(
 ) -> list[PreferencePair]:
     """The pairs of runs by their folders, as ``tribrain pairs export`` writes them for each.
 
-    They are those by the critics' scores and, where iterations carry an outcome, by that. Raises BadInput.
+    They are those by the critics' scores and, where iterations carry an outcome, by that.
+
+    - ``runs``: folders with a ``trace.jsonl``, at least one
+    - ``strategy``: ``best_vs_rest`` pairs the best candidates with all others, ``adjacent`` each with the one
+      before it
+    - ``min_gap``: the least difference of two candidates' scores, which are in [0, 1]
+    - ``top_k``: how many of the best are compared with the rest
+    - ``model``: the name of the reward model that the pairs are for
+
+    Raises BadInput for no folder, a trace that is missing or damaged, and a value out of range.
     """
     if not runs:
         raise BadInput("no run is named; expected the folder of at least one, with its trace.jsonl")

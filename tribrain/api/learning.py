@@ -9,8 +9,6 @@ from streams.errors import BadInput
 from streams.messages.contracts import PairsEnd, PreferencePair
 from streams.messages.refusals import shown
 from trainers.bradley_terry.estimators import DEFAULT_LEARNER, LearnerName, Recipe
-from trainers.online.learner import PreferenceLearner as _Learner
-from trainers.online.train import train_on_pairs
 from tribrain.api.comparisons import Comparisons, as_pairs, current_pairs
 from tribrain.api.reward import Reward
 
@@ -27,9 +25,17 @@ def learn(
     """The reward that all comparisons teach, as ``tribrain reward train`` learns it.
 
     The first pass, in the order given, predicts each pair before its task is learnt; that is the evidence of
-    the gate. Further ``epochs`` are shuffled by ``seed`` and change no figure. ``laplace`` says how sure it
-    is, ``river-logistic`` is a point estimate. ``ignore`` names columns of the table to leave out. Raises
-    BadInput.
+    the gate.
+
+    - ``comparisons``: pairs, or a table of them, at least one
+    - ``model``: the reward model's name; pairs have to be for it
+    - ``learner``: ``laplace`` says how sure it is, ``river-logistic`` is a point estimate
+    - ``epochs``: passes over the pairs; those after the first change no figure
+    - ``seed``: shuffles the pairs in passes after the first
+    - ``ignore``: columns of the table to leave out
+
+    Raises BadInput for a table or a pair that cannot be learnt, for none at all, for a learner that is not
+    known, and for ``epochs`` below 1.
 
     >>> rows = [
     ...     {"task": n, "left_sharp": 0.8, "right_sharp": 0.3, "winner": "left" if n % 4 else "right"}
@@ -44,6 +50,8 @@ def learn(
         raise BadInput(f"epochs: found {shown(epochs)}; expected a whole number of at least 1")
     recipe = Recipe(learner=learner)
     pairs = current_pairs(comparisons, model, ignore)
+    from trainers.online.train import train_on_pairs  # not at the top: numba takes a while to load
+
     return Reward(train_on_pairs(pairs, model=model, recipe=recipe, epochs=epochs, seed=seed))
 
 
@@ -51,7 +59,8 @@ class PreferenceLearner:
     """The live trainer's learner: pairs come one by one, and ``reward`` is what they have taught so far.
 
     Every pair is predicted by the model as it was before its task began. That counts as evidence for the gate
-    once the task has ended. Raises BadInput, and then has learnt nothing of what it was given.
+    once the task has ended. ``model`` is the reward model's name, which pairs have to be for, and ``learner``
+    is as in ``learn``. Raises BadInput for what cannot be learnt, and then has learnt nothing of it.
 
     >>> from tribrain import comparison
     >>> learner = PreferenceLearner()
@@ -61,7 +70,9 @@ class PreferenceLearner:
     """
 
     def __init__(self, *, model: str = "default", learner: LearnerName = DEFAULT_LEARNER) -> None:
-        self._learner = _Learner(model, Recipe(learner=learner))
+        from trainers.online.learner import OnlineLearner
+
+        self._learner = OnlineLearner(model, Recipe(learner=learner))
 
     @property
     def reward(self) -> Reward:
@@ -69,19 +80,23 @@ class PreferenceLearner:
         return Reward(self._learner.snapshot())
 
     def learn_one(self, pair: PreferencePair) -> Self:
-        """Learn a pair; one with an id that came before is passed over."""
+        """Learn a ``pair``; one with an id that came before is passed over.
+
+        Raises BadInput for one that is not for this model.
+        """
         return self.learn_many([pair])
 
     def learn_many(self, comparisons: Comparisons, *, ignore: Collection[str] = ()) -> Self:
-        """Learn pairs, or a table of comparisons, in their order; none at all is bad input.
+        """Learn ``comparisons``, pairs or a table, in their order.
 
-        ``ignore`` names columns of the table to leave out.
+        ``ignore`` names columns of the table to leave out. Raises BadInput for what cannot be learnt, and for
+        none at all.
         """
         self._learner.on_messages(as_pairs(comparisons, self._learner.model, ignore))
         return self
 
     def end_task(self, task: str) -> Self:
-        """No more pairs of this task are to come, so what was predicted of it is evidence.
+        """No more pairs of this ``task`` are to come, so what was predicted of it is evidence.
 
         A task of which no pair came is passed over.
         """

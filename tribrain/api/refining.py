@@ -10,11 +10,8 @@ from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
 
-from runner.critics.pixel import default_critics
-from runner.interfaces import AnyCritic, WorldModel
-from runner.interfaces import RewardFeed as Snapshots
+from runner.interfaces import AnyCritic, SnapshotSource, WorldModel
 from runner.loop.controller import Controller, ThompsonController
-from runner.loop.refinement import RefinementLoop, new_run_id
 from runner.loop.refiner import Arm, rewriting
 from runner.loop.refiner import refine as with_directives
 from runner.loop.result import RunResult
@@ -51,24 +48,35 @@ def refine(
 ) -> RunResult:
     """One run: make a video, have it judged, rewrite the prompt, again, until a stop rule ends it.
 
-    ``world`` makes the videos, and ``critics`` judge them, by default the built-in ones, which measure pixels
-    alone. ``rewrite`` is given the prompt to build on and what to fix (``physics``, ``task``, ``smoothness``,
-    ``quality``, or ``minimal``, to take something back), and gives the prompt to try; by default directives
-    are added. ``controller`` chooses what to fix, and learns from run to run where it is given again.
+    - ``goal``: what the video has to show; the first prompt, and what critics judge by
+    - ``world``: makes the videos
+    - ``out``: the run's folder, which gets the videos and ``trace.jsonl``, see ``pairs_from_runs``
+    - ``critics``: judge the videos; by default the built-in ones, which measure pixels alone
+    - ``rewrite``: given the prompt to build on and what to fix (``minimal``: what to take back), it gives the
+      prompt to try; by default directives are added
+    - ``reward``: moves the critics' reward. A Reward steers at once, as its user's own decision; of a
+      RewardFeed the newest one steers while it is active
+    - ``preference_weight``: the most by which it moves the critics' reward, which is in [0, 1]
+    - ``stop``: by default eight iterations, or three videos in a row that failed
+    - ``candidates``: videos of an iteration, from 1 to 64
+    - ``controller``: chooses what to fix, and learns from run to run where it is given again
+    - ``seed``: a whole number of at least 0, which all that is drawn depends on
+    - ``run_id``: by default a new one that no other run has
+    - ``task_id``: shared by runs for the same task; by default each run is its own
+    - ``publish_to``: the Kafka (``host:port``) that every iteration is sent to, for the trainer to learn
+      from; what has not arrived at the end is kept, and a warning says so
 
-    A ``reward`` moves the critics' reward by ``preference_weight`` at most. A Reward steers at once, as its
-    user's own decision; of a RewardFeed the newest one steers while it is active. With ``publish_to``
-    (``host:port``) every iteration is sent to Kafka, for the trainer to learn from; what has not arrived at
-    the end is kept, and a warning says so.
-
-    ``stop`` is by default eight iterations, or three videos in a row that failed. ``out`` gets the videos and
-    ``trace.jsonl``, see ``pairs_from_runs``. An interrupt ends the run as a stop rule does, with the reason
-    ``interrupted``. Raises BadInput, also where ``out`` holds a run already.
+    An interrupt ends the run as a stop rule does, with the reason ``interrupted``. Raises BadInput for a
+    value that is not as above, for critics that share a name, and where ``out`` holds a run already.
     """
     folder = Path(out)
     if (trace := folder / "trace.jsonl").exists():
         raise BadInput(f"{trace}: already exists, and a folder holds one run; choose another out")
     rules = stop or StopRules(max_failures=_MAX_FAILURES)
+    # Not at the top: OpenCV and PyAV take a while to load.
+    from runner.critics.pixel import default_critics
+    from runner.loop.refinement import RefinementLoop, new_run_id
+
     with ExitStack() as stack:
         publisher = spool = None
         if publish_to is not None:
@@ -107,7 +115,7 @@ class _Fixed:
         return self.snapshot
 
 
-def _snapshots(reward: Reward | RewardFeed | None) -> Snapshots | None:
+def _snapshots(reward: Reward | RewardFeed | None) -> SnapshotSource | None:
     match reward:
         case None:
             return None

@@ -29,7 +29,7 @@ from trainers.bradley_terry.reward import (
 from trainers.bradley_terry.ties import tie_probability
 from trainers.pairs.table import Table, TableLike, name, number, score
 
-Candidate = Mapping[str, float | None] | TraceEvent
+ScoredCandidate = Mapping[str, float | None] | TraceEvent
 """Critic to score, in the critic's own unit, None where it gave none; or an iteration of a run."""
 _NAME = "candidate"
 
@@ -53,6 +53,7 @@ class Ranked:
     """A candidate in its place among others."""
 
     name: Hashable
+    """As it was given."""
     reward: float
     """Nats above the mean of the others; 0 where there is no other."""
     probability: float
@@ -75,9 +76,7 @@ class Reward:
     """A reward model as it was learnt: of one moment, and never changed.
 
     >>> from tribrain import comparison, learn
-    >>> judged = [
-    ...     comparison({"sharp": 0.9 - n / 50}, {"sharp": 0.2}, "left", task=f"task {n}") for n in range(20)
-    ... ]
+    >>> judged = [comparison({"sharp": 0.9 - n / 50}, {"sharp": 0.2}, "left", task=n) for n in range(20)]
     >>> reward = learn(judged)
     >>> preference = reward.prob_prefer({"sharp": 0.8}, {"sharp": 0.3})
     >>> preference.probability > 0.8 and preference.ci95[0] > 0.5
@@ -89,11 +88,14 @@ class Reward:
 
     @classmethod
     def read(cls, path: str | PathLike[str]) -> Reward:
-        """The reward of a ``bt_reward.json``. Raises BadInput."""
+        """The reward of the file ``path``, a ``bt_reward.json``. Raises BadInput where it is none."""
         return cls(read_snapshot(Path(path)))
 
     def write(self, path: str | PathLike[str]) -> None:
-        """Write it as ``bt_reward.json``: whole, or not at all. Raises BadInput where that cannot be."""
+        """Write it into the file ``path``, whole or not at all, as ``--reward`` of a command takes it.
+
+        Raises BadInput where it cannot be written.
+        """
         from tribrain.shell.output import write_output
 
         write_output(Path(path), encode(self.snapshot))
@@ -104,6 +106,7 @@ class Reward:
 
     @property
     def model(self) -> str:
+        """Its name."""
         return self.snapshot.model
 
     @property
@@ -118,6 +121,7 @@ class Reward:
 
     @property
     def is_active(self) -> bool:
+        """Whether the gate is ``active``."""
         return self.gate == "active"
 
     @property
@@ -136,21 +140,24 @@ class Reward:
         return tuple(self.snapshot.dimensions)
 
     def on(self, dimension: str) -> Reward:
-        """The reward of one dimension. Raises BadInput where nothing was learnt of it."""
+        """The reward of one ``dimension``; of the whole where it is empty.
+
+        Raises BadInput where nothing was learnt of it.
+        """
         return Reward(reward_on(self.snapshot, dimension))
 
     def explain(self, step: float = UNIT) -> Explanation:
         """What each critic and context does to the odds where a score is ``step`` higher, with intervals.
 
-        Raises BadInput for a step that is not above 0.
+        ``step`` is in the critics' own unit. Raises BadInput where it is not above 0.
         """
         step = number(step, "step", 0.0, MAX_NUMBER)
         if step == 0.0:
             raise BadInput("step: found 0; expected a number above 0, in the critics' unit")
         return explain(self.snapshot, step)
 
-    def prob_prefer(self, first: Candidate, second: Candidate) -> Preference:
-        """How probable it is that ``first`` is preferred, by the critics that scored both.
+    def prob_prefer(self, first: ScoredCandidate, second: ScoredCandidate) -> Preference:
+        """How probable it is that ``first`` is preferred to ``second``, by the critics that scored both.
 
         Critics that the reward does not know say nothing. Raises BadInput for scores that are no finite
         numbers, and for a candidate with none of the critics that the reward knows.
@@ -164,7 +171,7 @@ class Reward:
             tie=tie_probability(believed.mean, self.snapshot.tie_nu),
         )
 
-    def rank(self, candidates: Mapping[Any, Candidate] | TableLike) -> list[Ranked]:
+    def rank(self, candidates: Mapping[Any, ScoredCandidate] | TableLike) -> list[Ranked]:
         """All candidates, the one that is preferred most first; equal ones in the order given.
 
         ``candidates`` is name to candidate, or a table with a column ``candidate`` of names that differ and
@@ -189,7 +196,7 @@ class Reward:
     def _differences(self, a: _Side, b: _Side) -> Differences:
         return differences(a.critics, b.critics, context=a.shared, of_a=a.own, of_b=b.own)
 
-    def _side(self, candidate: Candidate, where: str) -> _Side:
+    def _side(self, candidate: ScoredCandidate, where: str) -> _Side:
         if isinstance(candidate, TraceEvent):
             return _Side(candidate.critic_scores(), candidate.context, candidate.candidate_context)
         if not isinstance(candidate, Mapping):
@@ -210,7 +217,7 @@ def _ranked(each: Hashable, believed: Logit) -> Ranked:
     return Ranked(name=each, reward=believed.mean, probability=believed.probability, ci95=believed.ci95)
 
 
-def _named(candidates: Mapping[Any, Candidate] | TableLike) -> Mapping[Any, Candidate]:
+def _named(candidates: Mapping[Any, ScoredCandidate] | TableLike) -> Mapping[Any, ScoredCandidate]:
     if isinstance(candidates, Sequence) and candidates and isinstance(candidates[0], TraceEvent):
         if not_events := [at for at, one in enumerate(candidates) if not isinstance(one, TraceEvent)]:
             at = not_events[0]
@@ -231,7 +238,7 @@ def _named(candidates: Mapping[Any, Candidate] | TableLike) -> Mapping[Any, Cand
     return found
 
 
-def _of_table(given: TableLike) -> list[tuple[Any, Candidate]]:
+def _of_table(given: TableLike) -> list[tuple[Any, ScoredCandidate]]:
     expected = f"a row for each candidate, with {_NAME}, its name, and each critic's score"
     table = Table.read(given, expected)
     if _NAME not in table.columns:
@@ -240,7 +247,7 @@ def _of_table(given: TableLike) -> list[tuple[Any, Candidate]]:
         remedy = f"did you mean {shown(close)}? Rename it" if close else "add it, or pass name to scores"
         raise BadInput(f"the {passed} has no {_NAME!r}; expected {expected}: {remedy}")
     table.refuse_texts(column for column in table.columns if column != _NAME)
-    rows: list[tuple[Any, Candidate]] = []
+    rows: list[tuple[Any, ScoredCandidate]] = []
     for at, row in enumerate(table.rows):
         called = name(row[_NAME], f"row {at}: {_NAME}")
         if not called:

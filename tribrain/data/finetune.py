@@ -113,7 +113,7 @@ def finetune(**given: Any) -> None:
         return
     # Not at the top: Kafka's client takes a third of a second, which bad input need not wait for.
     from runner.finetune.cycle import PROMOTED, serve
-    from runner.finetune.job import Job
+    from runner.finetune.job import FinetuneJob
     from streams.kafka.topics import create_topics
 
     lines = GeneratorLines()
@@ -145,7 +145,7 @@ def finetune(**given: Any) -> None:
             from_kafka = f"model {chosen.model!r} from {kafka.bootstrap_servers}"
             _say(f"{from_kafka}; checkpoints in {chosen.work}, {promoted}")
             say_who_judges(critics)
-            job = Job(
+            job = FinetuneJob(
                 kafka=kafka,
                 model=chosen.model,
                 root=chosen.runs,

@@ -13,7 +13,7 @@ from typing import Any
 
 from streams.messages.contracts import RewardSnapshot
 from tribrain.shell.output import counted
-from tribrain.story.gains import Estimate, difference_of_means, mean_over_runs
+from tribrain.story.gains import GainEstimate, difference_of_means, mean_over_runs
 from tribrain.story.traced_run import Steered, TracedRun
 
 QUALITY, SCORE = "true quality", "critics' score"
@@ -37,11 +37,11 @@ class Gains:
     """Over all runs with a gain; 0 where there is none."""
 
     @property
-    def overall(self) -> Estimate | None:
+    def overall(self) -> GainEstimate | None:
         return mean_over_runs(self.everyone)
 
     @property
-    def of_steering(self) -> Estimate | None:
+    def of_steering(self) -> GainEstimate | None:
         return difference_of_means(self.throughout, self.never)
 
 
@@ -154,6 +154,6 @@ def _gate(snapshot: RewardSnapshot) -> Mapping[str, Any]:
     return snapshot.metrics.get("gate") or {}
 
 
-def _signed(estimate: Estimate) -> str:
+def _signed(estimate: GainEstimate) -> str:
     low, high = estimate.ci95 or (estimate.mean, estimate.mean)
     return f"{estimate.mean:+.2f} (95% interval {low:+.2f} to {high:+.2f})".replace("-", "−")

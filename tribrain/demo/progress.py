@@ -31,7 +31,7 @@ _PLAIN_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class FinishedRun:
+class DemoRun:
     goal: str
     result: RunResult
 
@@ -57,7 +57,7 @@ class Monitor:
         self.started = 0
         """Runs that were begun."""
         self._tasks = tasks
-        self.finished: list[FinishedRun] = []
+        self.finished: list[DemoRun] = []
         self.history: list[dict[str, Any]] = []
         self.pair_ids: set[str] = set()
         self._expected: set[str] = set()
@@ -129,7 +129,7 @@ class Monitor:
         for service in self._services:
             service.keep_alive()
 
-    def run_finished(self, run: FinishedRun) -> None:
+    def run_finished(self, run: DemoRun) -> None:
         with self._lock:
             self.finished.append(run)
 

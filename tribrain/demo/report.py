@@ -17,7 +17,7 @@ from tribrain.figures.drawing import Drawing
 from tribrain.figures.report_plots import LearningStep, course_plot, evidence_plot, log_loss_plot, mean_curve
 from tribrain.shell.output import counted
 from tribrain.story.model import SOURCES, EffectRow, effect_rows, gate_in_words
-from tribrain.story.report import Figure, Told, Written, write_report
+from tribrain.story.report import Figure, Told, WrittenReport, write_report
 from tribrain.story.traced_run import TracedRun
 from tribrain.story.voters import NAMELESS
 
@@ -40,7 +40,7 @@ class _Learnt:
     gate: str
 
 
-def build_report(folder: Path) -> Written:
+def build_report(folder: Path) -> WrittenReport:
     """Write ``folder/report.html``; a report that is there is replaced.
 
     Raises BadInput as ``read_demo`` does, and where the report cannot be written.

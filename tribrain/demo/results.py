@@ -18,7 +18,7 @@ from trainers.datasets.vote_files import as_json_lines
 from trainers.pairs.pairing import PairingRules, pairs_of_run
 from tribrain.demo.folder import VOTES
 from tribrain.demo.lora import DemoLoraPlan, adapter_lines
-from tribrain.demo.progress import FinishedRun, Monitor
+from tribrain.demo.progress import DemoRun, Monitor
 from tribrain.demo.votes import DemoVotes
 from tribrain.shell.output import counted
 from tribrain.story.model import odds_of_all
@@ -155,7 +155,7 @@ def _print_people(console: Console, people: dict[str, Any]) -> None:
     )
 
 
-def _run_summary(out: Path, run: FinishedRun) -> dict[str, Any]:
+def _run_summary(out: Path, run: DemoRun) -> dict[str, Any]:
     result = run.result
     folder = out / "runs" / result.run_id
     events = [event for event in read_trace(folder / "trace.jsonl") if isinstance(event, TraceEvent)]

@@ -21,7 +21,7 @@ from runner.rewards.preference import PreferencePolicy
 from runner.worlds.simulated import SimulatedWorld, random_goal
 from streams.kafka.settings import Settings
 from tribrain.demo.lora import REWRITES
-from tribrain.demo.progress import FinishedRun, Monitor
+from tribrain.demo.progress import DemoRun, Monitor
 from tribrain.demo.results import DemoPlan
 from tribrain.shell.interrupts import Interrupts
 
@@ -65,7 +65,7 @@ def run_tasks(plan: DemoPlan, settings: Settings, monitor: Monitor, interrupts: 
             rewrites=REWRITES if monitor.adapters is not None else 1,
             sink=publisher,
         )
-        monitor.run_finished(FinishedRun(goal, loop.run()))
+        monitor.run_finished(DemoRun(goal, loop.run()))
 
     pool = ThreadPoolExecutor(plan.parallel, thread_name_prefix="run")
     try:

@@ -12,7 +12,7 @@ import orjson
 from cloup import option_group
 
 from runner.lab.judged_pairs import known_alone, read_judged_pairs
-from runner.lab.vote_experiment import RULES, Arm, Measured, arms_of, measure_votes
+from runner.lab.vote_experiment import RULES, Arm, VoteExperimentFigures, arms_of, measure_votes
 from streams.messages.files import read_candidates
 from trainers.pairs.judgements import dimension_of
 from tribrain.shell import options
@@ -152,7 +152,7 @@ def experiment_votes(**given: Any) -> None:
     click.echo(_table(measured, chosen.repetitions))
 
 
-def _summary(measured: Measured, known: str, seed: int) -> dict[str, Any]:
+def _summary(measured: VoteExperimentFigures, known: str, seed: int) -> dict[str, Any]:
     return {
         "pairs": measured.pairs,
         "tasks": measured.tasks,
@@ -174,7 +174,7 @@ def _summary(measured: Measured, known: str, seed: int) -> dict[str, Any]:
     }
 
 
-def _table(measured: Measured, repetitions: int) -> str:
+def _table(measured: VoteExperimentFigures, repetitions: int) -> str:
     levels = [needed.random for needed in next(iter(measured.figures.values())).needed]
     last = measured.checkpoints[-1]
     head = (

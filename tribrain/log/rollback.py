@@ -37,7 +37,7 @@ def roll_back(settings: Settings, model: str, version: int, reason: str) -> int:
     not take the event. Learning the log again up to a version that is not held takes time.
     """
     from streams.kafka.writer import produce
-    from trainers.online.learner import PreferenceLearner
+    from trainers.online.learner import OnlineLearner
     from trainers.processing.relearn import one_log, recipe_of_snapshot
 
     held = held_of_model(settings, model)
@@ -50,7 +50,7 @@ def roll_back(settings: Settings, model: str, version: int, reason: str) -> int:
             f"model {model!r} never had version {version}; tribrain log snapshots list shows some that it had"
         )
     # Where this raises, the trainer could not go on from it, either.
-    PreferenceLearner.from_state(model, earlier.state).check_learner(recipe_of_snapshot(newest))
+    OnlineLearner.from_state(model, earlier.state).check_learner(recipe_of_snapshot(newest))
     event = rollback_to(earlier, reason)
     list(produce(settings, [Outgoing(settings.pairs_topic, model.encode(), encode(event))]))
     return newest.version

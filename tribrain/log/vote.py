@@ -25,7 +25,7 @@ from tribrain.shell.option_types import PATH
 from tribrain.shell.output import counted, write_output
 
 if TYPE_CHECKING:
-    from trainers.datasets.vote_files import Read
+    from trainers.datasets.vote_files import VoteFile
 
 _Format = Literal["label-studio", "csv", "jsonl"]
 _BY_SUFFIX: dict[str, _Format] = {".json": "label-studio", ".csv": "csv", ".jsonl": "jsonl"}
@@ -180,7 +180,7 @@ def _waiting(unknown: Mapping[Place, Sequence[Vote]]) -> str:
     )
 
 
-def _read(file: Path, file_format: _Format, runs: Sequence[Path]) -> Read:
+def _read(file: Path, file_format: _Format, runs: Sequence[Path]) -> VoteFile:
     from trainers.datasets.samples import read_runs
     from trainers.datasets.vote_files import read_csv, read_json_lines, read_label_studio
     from trainers.datasets.vote_import import VideoPlaces
@@ -195,7 +195,7 @@ def _read(file: Path, file_format: _Format, runs: Sequence[Path]) -> Read:
     return read_label_studio(content, str(file), VideoPlaces(read_runs(runs or [folder] * is_of_runs)))
 
 
-def _keep(file: Path, file_format: _Format, read: Read) -> Path | None:
+def _keep(file: Path, file_format: _Format, read: VoteFile) -> Path | None:
     """Write what cannot be used beside the file, as it was; None where all can."""
     from trainers.datasets.vote_files import unusable_as_csv
 

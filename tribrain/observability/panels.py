@@ -18,7 +18,7 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class PanelRow:
     """Panels that belong together."""
 
     title: str
@@ -30,8 +30,8 @@ def _p95(metric: str, by: str = "") -> str:
     return f"histogram_quantile(0.95, sum by ({labels}) (rate({metric}_bucket[5m])))"
 
 
-ROWS: tuple[Row, ...] = (
-    Row(
+ROWS: tuple[PanelRow, ...] = (
+    PanelRow(
         title="Does it work?",
         panels=(
             Panel(
@@ -58,7 +58,7 @@ ROWS: tuple[Row, ...] = (
             ),
         ),
     ),
-    Row(
+    PanelRow(
         title="How far behind?",
         panels=(
             Panel(
@@ -87,7 +87,7 @@ ROWS: tuple[Row, ...] = (
             ),
         ),
     ),
-    Row(
+    PanelRow(
         title="The models",
         panels=(
             Panel(
@@ -144,7 +144,7 @@ ROWS: tuple[Row, ...] = (
             ),
         ),
     ),
-    Row(
+    PanelRow(
         title="Runs and people",
         panels=(
             Panel(
@@ -191,7 +191,7 @@ ROWS: tuple[Row, ...] = (
             ),
         ),
     ),
-    Row(
+    PanelRow(
         title="Processes",
         panels=(
             Panel(

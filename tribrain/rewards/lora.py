@@ -31,7 +31,7 @@ from tribrain.shell.output import counted
 from tribrain.shell.step_progress import steps_shown
 
 if TYPE_CHECKING:
-    from trainers.lora.training import Step
+    from trainers.lora.training import TrainingStep
 
 _TRACKERS = ("tensorboard", "mlflow", "wandb")
 _DEFAULT = LoraSettings()
@@ -213,11 +213,11 @@ def train_lora_rm(**given: Any) -> None:
         raise BadInput(f"--report-to {lacking[0]}: the package is not there; pip install {lacking[0]}")
 
     from trainers.lora import job
-    from trainers.lora.checkpoint import Checkpoint
+    from trainers.lora.checkpoint import TrainingCheckpoint
     from trainers.lora.prepare import prepare_parts
     from trainers.lora.processes import join_processes, reported
 
-    checkpoint = Checkpoint(chosen.out)
+    checkpoint = TrainingCheckpoint(chosen.out)
     accelerator = join_processes(chosen.device, chosen.trackers, chosen.out)
     is_main = accelerator.is_main_process
     prepared = prepare_parts(selected, train, held_out, chosen.base_model, settings)
@@ -237,7 +237,7 @@ def train_lora_rm(**given: Any) -> None:
             steps_shown(is_main, says_lines=not chosen.as_json) as show,
         ):
 
-            def on_step(step: Step) -> None:
+            def on_step(step: TrainingStep) -> None:
                 show(step)
                 report(step)
 

@@ -9,7 +9,7 @@ from streams.errors import BadInput
 from streams.messages.votes import Vote
 from tribrain.figures.report_plots import course_plot, mean_curve
 from tribrain.shell.output import counted
-from tribrain.story.report import Figure, Told, Written, write_report
+from tribrain.story.report import Figure, Told, WrittenReport, write_report
 from tribrain.story.steps import why_it_stopped
 from tribrain.story.traced_run import TRACE, TracedRun, read_traced
 from tribrain.story.voters import voters_on
@@ -20,7 +20,7 @@ def is_folder_of_runs(folder: Path) -> bool:
     return bool(_run_folders(folder))
 
 
-def build_run_report(folder: Path, votes: Sequence[Vote] = ()) -> Written:
+def build_run_report(folder: Path, votes: Sequence[Vote] = ()) -> WrittenReport:
     """Write ``report.html`` of the run, or runs, in ``folder``; one that is there is replaced.
 
     It says who gave which number of ``votes`` on them. A trace may be one of TriBrain 0.6.2, be cut off, or

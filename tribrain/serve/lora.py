@@ -99,8 +99,8 @@ def _serve(
     checked_base(chosen.base_model, chosen.training)
     create_topics(kafka)
     from trainers.lora.meter import Meter
-    from trainers.lora.periodic import Job, serve
-    from trainers.lora.round import Recipe
+    from trainers.lora.periodic import LoraJob, serve
+    from trainers.lora.round import TrainingRecipe
     from tribrain.serve.lora_metrics import expose_lora, facts_of
 
     meter = Meter()
@@ -108,10 +108,10 @@ def _serve(
     taken = "another tribrain serve lora is at work there; stop it or give another --work-dir"
     with exclusive_lock(work, "--work-dir", taken):
         _say(f"model {chosen.model!r} trains from {kafka.bootstrap_servers}")
-        job = Job(
+        job = LoraJob(
             kafka=kafka,
             model=chosen.model,
-            recipe=Recipe(
+            recipe=TrainingRecipe(
                 base=chosen.base_model,
                 settings=chosen.training,
                 start=chosen.start,

@@ -21,7 +21,7 @@ RESTORES = "restores"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Needed:
+class KafkaUse:
     """What a command does on Kafka. Topics are named without the prefix."""
 
     read: Sequence[str] = ()
@@ -54,44 +54,46 @@ class Needed:
         return rights
 
 
-SERVICES: Mapping[str, Needed] = {
-    "serve trainer": Needed(
+SERVICES: Mapping[str, KafkaUse] = {
+    "serve trainer": KafkaUse(
         read=("trace", "pairs", "votes", "snapshots", "closed-runs", RESTORES),
         write=("pairs", "snapshots", "closed-runs", "dead-letters"),
         group="Read",
         publishes="bt",
     ),
-    "run simulated, run subprocess, run wow, suite run, run rescore": Needed(
+    "run simulated, run subprocess, run wow, suite run, run rescore": KafkaUse(
         read=("trace", "snapshots"), write=("trace",)
     ),
-    "ui, serve page": Needed(read=("trace", "pairs", "votes", "snapshots", "dead-letters"), write=("votes",)),
-    "serve text": Needed(read=("pairs", "snapshots", RESTORES), write=("snapshots",), publishes="text"),
-    "serve lora": Needed(read=("pairs", "snapshots", RESTORES), write=("snapshots",), publishes="lora"),
-    "data finetune": Needed(read=("trace", "finetune", RESTORES), write=("finetune",)),
-    "log publish": Needed(write=("trace",)),
-    "log vote --import": Needed(read=("trace", "votes"), write=("votes",)),
-    "log vote --export": Needed(read=("votes",)),
-    "run end": Needed(read=("trace", "closed-runs"), write=("trace",)),
-    "log verify": Needed(read=("trace", "pairs", "votes", "snapshots"), group="Describe"),
-    "log replay --source pairs": Needed(read=("pairs", "snapshots")),
-    "log replay --source trace": Needed(read=("trace", "votes")),
-    "log snapshots list, log snapshots show": Needed(read=("snapshots",)),
-    "log snapshots verify": Needed(read=("pairs", "snapshots")),
-    "log snapshots rollback": Needed(read=("pairs", "snapshots"), write=("pairs",)),
-    "log dead-letters list, log dead-letters show": Needed(read=("dead-letters",)),
-    "log dead-letters replay": Needed(
+    "ui, serve page": KafkaUse(
+        read=("trace", "pairs", "votes", "snapshots", "dead-letters"), write=("votes",)
+    ),
+    "serve text": KafkaUse(read=("pairs", "snapshots", RESTORES), write=("snapshots",), publishes="text"),
+    "serve lora": KafkaUse(read=("pairs", "snapshots", RESTORES), write=("snapshots",), publishes="lora"),
+    "data finetune": KafkaUse(read=("trace", "finetune", RESTORES), write=("finetune",)),
+    "log publish": KafkaUse(write=("trace",)),
+    "log vote --import": KafkaUse(read=("trace", "votes"), write=("votes",)),
+    "log vote --export": KafkaUse(read=("votes",)),
+    "run end": KafkaUse(read=("trace", "closed-runs"), write=("trace",)),
+    "log verify": KafkaUse(read=("trace", "pairs", "votes", "snapshots"), group="Describe"),
+    "log replay --source pairs": KafkaUse(read=("pairs", "snapshots")),
+    "log replay --source trace": KafkaUse(read=("trace", "votes")),
+    "log snapshots list, log snapshots show": KafkaUse(read=("snapshots",)),
+    "log snapshots verify": KafkaUse(read=("pairs", "snapshots")),
+    "log snapshots rollback": KafkaUse(read=("pairs", "snapshots"), write=("pairs",)),
+    "log dead-letters list, log dead-letters show": KafkaUse(read=("dead-letters",)),
+    "log dead-letters replay": KafkaUse(
         read=("dead-letters",), write=("trace", "pairs", "votes", "dead-letters")
     ),
-    "status": Needed(read=("trace", "votes", "pairs", "snapshots", "dead-letters"), group="Describe"),
-    "log topics create": Needed(manage={"Create": TOPICS, "Describe": TOPICS, "AlterConfigs": TOPICS}),
-    "log backup": Needed(
+    "status": KafkaUse(read=("trace", "votes", "pairs", "snapshots", "dead-letters"), group="Describe"),
+    "log topics create": KafkaUse(manage={"Create": TOPICS, "Describe": TOPICS, "AlterConfigs": TOPICS}),
+    "log backup": KafkaUse(
         read=(*TOPICS, RESTORES),
         manage={"DescribeConfigs": TOPICS},
         group="Describe",
         # Else Kafka leaves out the groups that it hides.
         cluster="Describe",
     ),
-    "log restore": Needed(
+    "log restore": KafkaUse(
         read=(*TOPICS, RESTORES),
         write=(*TOPICS, RESTORES),
         manage={"Create": (*TOPICS, RESTORES), "Delete": TOPICS, "AlterConfigs": TOPICS},
@@ -99,7 +101,7 @@ SERVICES: Mapping[str, Needed] = {
         transactional_id="restore",
         cluster="Describe",
     ),
-    "log users create": Needed(cluster="Alter"),
+    "log users create": KafkaUse(cluster="Alter"),
 }
 """Command, or several that need the same, to what it needs."""
 _BY_COMMAND = {command: needed for names, needed in SERVICES.items() for command in names.split(", ")}

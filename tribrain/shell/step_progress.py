@@ -12,11 +12,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from tribrain.shell.output import progress
 
 if TYPE_CHECKING:
-    from trainers.lora.training import Step
+    from trainers.lora.training import TrainingStep
 
 
 @contextmanager
-def steps_shown(is_main: bool = True, *, says_lines: bool = False) -> Iterator[Callable[[Step], None]]:
+def steps_shown(
+    is_main: bool = True, *, says_lines: bool = False
+) -> Iterator[Callable[[TrainingStep], None]]:
     """Gives what is to be called after each step; of several processes only the main one shows any.
 
     It is a bar on a terminal; elsewhere, if so asked, a line on standard error at each evaluation.
@@ -34,7 +36,7 @@ def steps_shown(is_main: bool = True, *, says_lines: bool = False) -> Iterator[C
     with progress(*columns) as bar:
         task = bar.add_task("", total=None)
 
-        def show(step: Step) -> None:
+        def show(step: TrainingStep) -> None:
             accuracy = "–" if step.accuracy is None else f"{step.accuracy:.3f}"
             said = f"loss {step.loss:.3f}, held-out accuracy {accuracy}, {step.pairs_per_s:.1f} pairs/s"
             bar.update(task, total=step.steps, completed=step.step, description=said)

@@ -10,7 +10,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class GainEstimate:
     mean: float
     ci95: tuple[float, float] | None
     """None where a single run says nothing of how runs vary."""
@@ -25,14 +25,14 @@ class Estimate:
         return self.ci95 is not None and self.ci95[1] < 0
 
 
-def mean_over_runs(values: Sequence[float]) -> Estimate | None:
+def mean_over_runs(values: Sequence[float]) -> GainEstimate | None:
     """With Student's interval, as for runs that are independent of each other; None where there is none."""
     if not values:
         return None
     return _estimate(float(np.mean(values)), _error_of_mean(values), len(values) - 1)
 
 
-def difference_of_means(a: Sequence[float], b: Sequence[float]) -> Estimate | None:
+def difference_of_means(a: Sequence[float], b: Sequence[float]) -> GainEstimate | None:
     """Of ``a`` above ``b``, with Welch's interval (Welch 1947); None where either is empty.
 
     The two may vary differently, and have different numbers of runs.
@@ -42,7 +42,7 @@ def difference_of_means(a: Sequence[float], b: Sequence[float]) -> Estimate | No
     errors = [_error_of_mean(values) for values in (a, b)]
     mean = float(np.mean(a) - np.mean(b))
     if any(error is None for error in errors):
-        return Estimate(mean=mean, ci95=None)
+        return GainEstimate(mean=mean, ci95=None)
     squared = [(error or 0.0) ** 2 for error in errors]
     spread = math.fsum(square**2 / (len(values) - 1) for square, values in zip(squared, (a, b), strict=True))
     freedom = math.fsum(squared) ** 2 / spread if spread else math.inf
@@ -53,10 +53,10 @@ def _error_of_mean(values: Sequence[float]) -> float | None:
     return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
 
 
-def _estimate(mean: float, error: float | None, freedom: float) -> Estimate:
+def _estimate(mean: float, error: float | None, freedom: float) -> GainEstimate:
     from scipy.special import stdtrit  # a third of a second, which is for who needs it
 
     if error is None:
-        return Estimate(mean=mean, ci95=None)
+        return GainEstimate(mean=mean, ci95=None)
     reach = (float(stdtrit(freedom, 0.975)) if math.isfinite(freedom) else 1.96) * error
-    return Estimate(mean=mean, ci95=(mean - reach, mean + reach))
+    return GainEstimate(mean=mean, ci95=(mean - reach, mean + reach))

@@ -50,7 +50,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class WrittenReport:
     """What was written, as ``tribrain report --json`` says it."""
 
     report: str
@@ -94,7 +94,7 @@ def write_report(
     figures: Sequence[Figure],
     notes: Sequence[str] = (),
     **values: Any,
-) -> Written:
+) -> WrittenReport:
     """Write ``report.html`` into ``folder``; one that is there is replaced.
 
     ``template`` (its path in the package) extends ``story/report_page.html.j2``, and ``values`` are for it
@@ -129,7 +129,7 @@ def write_report(
         )
     content = html.encode(errors="replace")
     write_output(folder / NAME, content)
-    return Written(
+    return WrittenReport(
         report=str(folder / NAME),
         kind=kind,
         runs=len(told),

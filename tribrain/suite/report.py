@@ -8,12 +8,12 @@ from pathlib import Path
 
 from tribrain.figures.report_plots import course_plot, mean_curve
 from tribrain.shell.output import counted
-from tribrain.story.report import Figure, Told, Written, write_report
+from tribrain.story.report import Figure, Told, WrittenReport, write_report
 from tribrain.story.traced_run import TracedRun, read_traced
 from tribrain.suite.folder import SuiteFolder, SuitePlan, SuiteRun
 
 
-def build_suite_report(path: Path) -> Written:
+def build_suite_report(path: Path) -> WrittenReport:
     """Write ``report.html`` of the suite in ``path``; one that is there is replaced.
 
     Raises BadInput for a folder that holds no suite or a damaged one, and where nothing can be written.

@@ -17,7 +17,7 @@ _FEW = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class CalibrationPoint:
     """Pairs of similar stated probability; coordinates are pixels of the picture."""
 
     stated: float
@@ -39,7 +39,7 @@ class Point:
         )
 
 
-def points(trusted: Mapping[str, Any] | None) -> list[Point]:
+def points(trusted: Mapping[str, Any] | None) -> list[CalibrationPoint]:
     """The points of a snapshot's figures on people and validators; none if an older trainer published it."""
     bins = trusted.get("calibration") if trusted else None
     return [_point(each) for each in bins if _is_bin(each)] if isinstance(bins, list) else []
@@ -54,7 +54,7 @@ def y_of(share: float) -> float:
     return round(BOTTOM - share * (BOTTOM - TOP), 1)
 
 
-def in_words(found: list[Point]) -> str:
+def in_words(found: list[CalibrationPoint]) -> str:
     """Where the model is overconfident or underconfident, if anywhere."""
     if (n := sum(each.n for each in found)) < _FEW:
         return f"This is from {n} {_pairs(n)}, too few to say more."
@@ -72,11 +72,11 @@ def in_words(found: list[Point]) -> str:
     return text.strip()
 
 
-def _point(given: Mapping[str, Any]) -> Point:
+def _point(given: Mapping[str, Any]) -> CalibrationPoint:
     share = Share(k=given["right"], n=given["n"])
     low, high = share.ci95 or (0.0, 1.0)
     came_true = share.value or 0.0
-    return Point(
+    return CalibrationPoint(
         stated=given["stated"],
         came_true=came_true,
         low=low,

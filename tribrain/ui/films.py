@@ -25,8 +25,8 @@ _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Film:
-    """A video as shown."""
+class BlindCopy:
+    """The copy of a video that voters are shown."""
 
     path: Path
     fps: float
@@ -45,9 +45,9 @@ class Films:
         self._cache = cache
         self._lock = threading.Lock()
         self._busy: dict[str, threading.Lock] = {}
-        self._known: dict[str, Film] = {}
+        self._known: dict[str, BlindCopy] = {}
 
-    def blind(self, video: Path | StoredVideo) -> Film:
+    def blind(self, video: Path | StoredVideo) -> BlindCopy:
         """The copy of a video, created if missing; a video in a store is fetched once.
 
         Raises GenerationFailed and OSError, and ArtifactError for a video in a store.
@@ -100,10 +100,10 @@ def _pad(path: Path) -> None:
         file.write((_HEADER + missing).to_bytes(4, "big") + b"free" + bytes(missing))
 
 
-def _film(path: Path) -> Film:
+def _film(path: Path) -> BlindCopy:
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
-        return Film(
+        return BlindCopy(
             path=path,
             fps=float(stream.average_rate or UNKNOWN_FPS),
             frames=stream.frames,

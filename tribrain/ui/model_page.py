@@ -44,7 +44,7 @@ class Dimension:
     gate: str
     labels: list[tuple[str, int]]
     calibration: str
-    curve: list[plot.Point]
+    curve: list[plot.CalibrationPoint]
     curve_words: str
 
 

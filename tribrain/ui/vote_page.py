@@ -29,7 +29,7 @@ from streams.spool.queue import SpoolError
 from tribrain.ui.agreement import session_figures
 from tribrain.ui.asking import Asked
 from tribrain.ui.ballots import ANSWERS
-from tribrain.ui.films import Film
+from tribrain.ui.films import BlindCopy
 from tribrain.ui.links import Forged, digest
 from tribrain.ui.pages import (
     TooLarge,
@@ -111,7 +111,7 @@ def _next_pair(state: PageState, annotator: str, dimension: str) -> dict[str, An
     return {"pair": None, "is_empty": not state.library.votable()}
 
 
-def _shown(state: PageState, candidate: tuple[str, int]) -> tuple[TraceEvent, Film] | None:
+def _shown(state: PageState, candidate: tuple[str, int]) -> tuple[TraceEvent, BlindCopy] | None:
     """The iteration and its film; None if it cannot be shown, in which case it is never asked about again.
 
     Raises StoreAway.
@@ -134,7 +134,7 @@ def _shown(state: PageState, candidate: tuple[str, int]) -> tuple[TraceEvent, Fi
 
 
 def _as_json(
-    state: PageState, asked: Asked, shown: list[tuple[TraceEvent, Film]], annotator: str, dimension: str
+    state: PageState, asked: Asked, shown: list[tuple[TraceEvent, BlindCopy]], annotator: str, dimension: str
 ) -> dict[str, Any]:
     names = [digest(*asked.left), digest(*asked.right)]
     pair = {

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from streams.files import write_atomically
 from tests.docs.pages import ROOT, text_of
 from tests.docs.reference.commands import commands_page
+from tests.docs.reference.python import python_page
 from tests.docs.reference.rights import put_rights_into
 from tests.docs.reference.settings import settings_page
 from tests.docs.reference.topics import topics_page
@@ -18,6 +19,7 @@ def files() -> Mapping[str, str]:
     """Path in the repository to content."""
     return {
         "docs/reference/commands.md": commands_page(),
+        "docs/reference/python.md": python_page(),
         "docs/reference/settings.md": settings_page(),
         "docs/reference/topics.md": topics_page(),
         _RIGHTS: put_rights_into(text_of(_RIGHTS)),

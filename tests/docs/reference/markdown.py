@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable, Sequence
 
@@ -29,4 +30,13 @@ def plain(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    """A bar within code is HTML: GitHub would divide the cell at it, and the site would show a backslash."""
+    parts = " ".join(text.split()).split("`")
+    for at, part in enumerate(parts):
+        if at % 2 == 0:
+            parts[at] = part.replace("|", "\\|")
+        elif "|" in part:
+            parts[at] = f"<code>{html.escape(part, quote=False).replace('|', '&#124;')}</code>"
+        else:
+            parts[at] = f"`{part}`"
+    return "".join(parts)

@@ -13,7 +13,7 @@ from runner.lab.experiment_plan import (
     ALL_CONDITIONS,
     CONDITIONS,
     REWRITES,
-    Condition,
+    ExperimentCondition,
     ExperimentPlan,
     Result,
     hidden_taste,
@@ -81,7 +81,7 @@ def test_all_conditions_share_the_arm_of_the_critics_alone(long: dict[str, Resul
 
 
 @pytest.mark.parametrize("condition", ALL_CONDITIONS, ids=lambda condition: condition.name)
-def test_a_condition_is_the_same_alone_and_after_others(condition: Condition) -> None:
+def test_a_condition_is_the_same_alone_and_after_others(condition: ExperimentCondition) -> None:
     after = SeedExperiment(SHORT, 2)
     after.run(CRITIC_FAILS)
     after.run(CLEAN)
@@ -123,7 +123,7 @@ def test_a_failing_critic_says_something_else_from_the_middle_on_and_the_others_
         assert truth == same_truth
 
 
-def label(condition: Condition, quality: float, seed: int) -> float:
+def label(condition: ExperimentCondition, quality: float, seed: int) -> float:
     outcome = SeedExperiment(NOISELESS, 1).label(condition, 0, quality, seed)
     assert outcome is not None
     return float(outcome["score"])

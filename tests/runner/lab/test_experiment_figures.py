@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from runner.lab.experiment_figures import figures, generations_needed, saved_more
-from runner.lab.experiment_plan import Course, Result
+from runner.lab.experiment_plan import ArmRun, Result
 
 RISING = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 TWICE_AS_FAST = (0.1, 0.3, 0.5, 0.7, 0.9, 0.9, 0.9, 0.9)
@@ -20,8 +20,8 @@ def result(alone: Sequence[float], steered: Sequence[float], *, steers_from: int
         seed=0,
         condition="clean",
         taste={},
-        critics_alone=(Course(picked=tuple(alone), generated=max(alone)),),
-        steered=(Course(picked=tuple(steered), generated=max(steered)),),
+        critics_alone=(ArmRun(picked=tuple(alone), generated=max(alone)),),
+        steered=(ArmRun(picked=tuple(steered), generated=max(steered)),),
         steers_from_task=steers_from,
     )
 

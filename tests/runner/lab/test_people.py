@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from runner.lab.experiment import Learning, SeedExperiment
-from runner.lab.experiment_plan import CONDITIONS, VOTES, Condition, ExperimentPlan
+from runner.lab.experiment_plan import CONDITIONS, VOTES, ExperimentCondition, ExperimentPlan
 from runner.lab.people import People
 from streams.messages.contracts import PreferencePair, TraceEvent
 from streams.messages.votes import RANDOM_RULE
-from trainers.online.learner import PreferenceLearner
+from trainers.online.learner import OnlineLearner
 
 SHORT = ExperimentPlan(tasks=12, learning_tasks=6)
 CHOSEN = next(condition for condition in VOTES if condition.name == "votes")
@@ -78,7 +78,7 @@ def test_each_pair_is_asked_once_and_then_there_is_none(
 
 
 def test_they_are_asked_by_the_chooser(runs: tuple[list[list[TraceEvent]], SeedExperiment]) -> None:
-    learner = PreferenceLearner()
+    learner = OnlineLearner()
     asked, _ = people(runs, random_share=0.5)
     rules: Counter[str] = Counter()
     for _ in range(60):
@@ -91,7 +91,7 @@ def test_they_are_asked_by_the_chooser(runs: tuple[list[list[TraceEvent]], SeedE
     assert 18 < rules[RANDOM_RULE] < 42
 
 
-def labels(plan: ExperimentPlan, condition: Condition) -> dict[str, int]:
+def labels(plan: ExperimentPlan, condition: ExperimentCondition) -> dict[str, int]:
     """What was learnt in the steered arm of a seed."""
     learning = Learning()
     SeedExperiment(plan, 1).arm(condition, 0.25, learning=learning)

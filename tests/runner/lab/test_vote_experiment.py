@@ -11,7 +11,16 @@ from msgspec.structs import replace
 
 from runner.lab.vote_experiment import arms_of, measure_votes
 from runner.lab.vote_figures import first_reached, vote_figures
-from runner.lab.vote_simulation import ANY_PAIR, ASKABLE, Course, Split, VotePlan, _answer, _Asking, run_votes
+from runner.lab.vote_simulation import (
+    ANY_PAIR,
+    ASKABLE,
+    LearningCurve,
+    Split,
+    VotePlan,
+    _answer,
+    _Asking,
+    run_votes,
+)
 from streams.errors import BadInput
 from streams.messages.contracts import PreferencePair
 from tests import factories
@@ -40,9 +49,9 @@ def judged(tasks: int = 24, seed: int = 0, noise: float = 0.15) -> list[Preferen
 SPLIT = Split.of(judged(), 0)
 
 
-def course(log_losses: tuple[float, ...], gate_opened_at: int | None) -> Course:
+def course(log_losses: tuple[float, ...], gate_opened_at: int | None) -> LearningCurve:
     """Picks get better as the log loss falls."""
-    return Course(log_losses, tuple(1.0 - loss for loss in log_losses), gate_opened_at)
+    return LearningCurve(log_losses, tuple(1.0 - loss for loss in log_losses), gate_opened_at)
 
 
 def asked(plan: VotePlan, votes: int) -> list[tuple[int, bool]]:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from runner.rewards.preference import Opinion, PreferencePolicy
+from runner.rewards.preference import PreferencePolicy, RewardComparison
 from runner.rewards.standings import SAMPLE, Standing, Standings, best_of, combined_rewards
 from streams.messages.contracts import CriticResult, RewardSnapshot, TraceEvent
 from tests.runner.fakes import Scores, judged, snapshot
@@ -170,7 +170,9 @@ def test_the_cost_of_a_candidate_does_not_grow_with_the_run(monkeypatch: pytest.
     """A new one seldom enters the sample, and is compared with all then: of ever more, ever more seldom."""
     asked = [0]
 
-    def counting(policy: PreferencePolicy, one: TraceEvent, other: TraceEvent, of: RewardSnapshot) -> Opinion:
+    def counting(
+        policy: PreferencePolicy, one: TraceEvent, other: TraceEvent, of: RewardSnapshot
+    ) -> RewardComparison:
         asked[-1] += 1
         return compare(policy, one, other, of)
 
@@ -190,7 +192,9 @@ def test_a_newer_snapshot_asks_each_candidate_for_a_sample_of_the_others(
 ) -> None:
     asked = []
 
-    def noting(policy: PreferencePolicy, one: TraceEvent, other: TraceEvent, of: RewardSnapshot) -> Opinion:
+    def noting(
+        policy: PreferencePolicy, one: TraceEvent, other: TraceEvent, of: RewardSnapshot
+    ) -> RewardComparison:
         asked.append(one.iter_idx)
         return compare(policy, one, other, of)
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from streams.messages.contracts import LabelSource, RewardSnapshot
 from trainers.asking.pool import Pair, VotableCandidate, as_preference
 from trainers.bradley_terry.estimators import Recipe
-from trainers.online.learner import PreferenceLearner
+from trainers.online.learner import OnlineLearner
 
 CRITICS = ("flicker.quality", "goal.task", "motion.physics")
 
@@ -41,7 +41,7 @@ def learnt(
     dimension: str = "",
 ) -> RewardSnapshot:
     """What is published after the first of each pair was preferred; with ``ties`` every third is one."""
-    learner = PreferenceLearner(recipe=recipe)
+    learner = OnlineLearner(recipe=recipe)
     learner.on_messages(
         [
             replace(

@@ -28,7 +28,7 @@ from trainers.bradley_terry.normalise import CriticRanges
 from trainers.bradley_terry.rows import RowMaker
 from trainers.bradley_terry.vocabulary import Vocabulary
 from trainers.evidence.evaluate import measure_snapshot, tables
-from trainers.online.learner import PreferenceLearner
+from trainers.online.learner import OnlineLearner
 from trainers.online.train import train_on_pairs
 
 UNIT: ScoreRange = (0.02, 0.97, True)
@@ -72,8 +72,8 @@ def taken(pairs: Sequence[PreferencePair]) -> int:
     return sum(maker.shown.taken.values())
 
 
-def learnt(pairs: Sequence[PreferencePair]) -> PreferenceLearner:
-    learner = PreferenceLearner()
+def learnt(pairs: Sequence[PreferencePair]) -> OnlineLearner:
+    learner = OnlineLearner()
     learner.on_messages(pairs)
     return learner
 
@@ -281,7 +281,7 @@ def test_what_is_a_mark_does_not_depend_on_how_a_stream_is_cut_restarted_or_take
 ) -> None:
     messages: list[Any] = list(stream)
     messages.insert(back, rollback_to(checkpoint_of(learnt(stream[: back // 2])), "a test"))
-    whole, cut = PreferenceLearner(), PreferenceLearner()
+    whole, cut = OnlineLearner(), OnlineLearner()
     whole.on_messages(messages)
     for number, message in enumerate(messages):
         cut.on_message(message)
@@ -361,7 +361,7 @@ def test_a_state_with_what_no_critic_shows_is_bad_input(at: int, value: float) -
     state = learnt(judged(5, seed=0)).state()
     state["shown"]["rows"][0, at] = value
     with pytest.raises(BadInput, match="another version of TriBrain"):
-        PreferenceLearner.from_state("default", state)
+        OnlineLearner.from_state("default", state)
 
 
 @pytest.mark.parametrize("critics", [["a.x", "a.x"], ["a.x"], [f"c{n}" for n in range(MAX_SCORES + 1)]])
@@ -369,4 +369,4 @@ def test_a_state_with_other_critics_than_rows_is_bad_input(critics: list[str]) -
     state = orjson.loads(orjson.dumps(learnt(judged(5, seed=0)).state(), option=orjson.OPT_SERIALIZE_NUMPY))
     state["shown"]["critics"] = critics
     with pytest.raises(BadInput, match="another version of TriBrain"):
-        PreferenceLearner.from_state("default", state)
+        OnlineLearner.from_state("default", state)

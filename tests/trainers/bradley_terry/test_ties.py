@@ -22,7 +22,7 @@ from trainers.bradley_terry.estimators import LEARNERS, LearnerName, PairEstimat
 from trainers.bradley_terry.ties import step_with_ties, tie_probability
 from trainers.compiled import Array, Flags
 from trainers.evidence.evaluate import COMPARED, figures, measure, measure_snapshot, tables, ties_of
-from trainers.online.learner import PreferenceLearner
+from trainers.online.learner import OnlineLearner
 from trainers.online.train import train_on_pairs
 from trainers.text.learner import TextLearner
 
@@ -138,7 +138,7 @@ def messages(n: int, seed: int = 0, nu: float = 1.0) -> list[PreferencePair]:
 def test_the_bits_do_not_depend_on_where_a_stream_is_cut_or_the_learner_restarted(
     learner: LearnerName,
 ) -> None:
-    whole, cut = (PreferenceLearner(recipe=Recipe(learner=learner)) for _ in range(2))
+    whole, cut = (OnlineLearner(recipe=Recipe(learner=learner)) for _ in range(2))
     whole.on_messages(messages(300))
     for start in range(0, 300, 7):
         cut.on_messages(messages(300)[start : start + 7])
@@ -150,7 +150,7 @@ def test_the_bits_do_not_depend_on_where_a_stream_is_cut_or_the_learner_restarte
 
 def test_ties_are_counted_and_are_no_evidence() -> None:
     pairs = messages(90)
-    model = PreferenceLearner()
+    model = OnlineLearner()
     model.on_messages(pairs)
     metrics, n_ties = model.snapshot().metrics, sum(one.tie for one in pairs)
     assert (metrics["ties"], model.snapshot().labels) == (n_ties, {"human": 90})
@@ -165,7 +165,7 @@ def test_a_task_of_ties_alone_is_no_bet_of_the_gate() -> None:
 
 def test_the_critics_mean_learns_none() -> None:
     pairs = [replace(one, run_id=one.pair_id, task_id=one.pair_id) for one in messages(90)]
-    with_ties, without = PreferenceLearner(), PreferenceLearner()
+    with_ties, without = OnlineLearner(), OnlineLearner()
     with_ties.on_messages(pairs)
     without.on_messages([one for one in pairs if not one.tie])
     states = [model.state()["reference"] for model in (with_ties, without)]
@@ -175,7 +175,7 @@ def test_the_critics_mean_learns_none() -> None:
 def test_a_tie_that_comes_twice_counts_once_and_a_decision_after_it_is_news() -> None:
     sides = {"a.x": 0.9}, {"a.x": 0.1}
     tie = replace(pair(*sides, pair_id="p", task_id="t"), tie=True, meta={"annotator": "ann"})
-    model = PreferenceLearner()
+    model = OnlineLearner()
     model.on_messages([tie, tie, replace(tie, tie=False)])
     assert model.snapshot().labels == {"human": 2}
 
@@ -186,7 +186,7 @@ def test_a_tie_is_agreement_with_nobody() -> None:
         replace(pair(*sides, pair_id="p", task_id="t"), tie=name == "bob", meta={"annotator": name})
         for name in ("ann", "bob")
     ]
-    model = PreferenceLearner()
+    model = OnlineLearner()
     model.on_messages(votes)
     assert "annotators" not in model.snapshot().metrics
 

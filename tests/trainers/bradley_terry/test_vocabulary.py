@@ -9,7 +9,7 @@ from streams.messages.feature_names import is_critic, is_indicator, is_interacti
 from tests.factories import pair
 from trainers.bradley_terry.rows import RowMaker
 from trainers.bradley_terry.vocabulary import CRITICS, INDICATORS, INTERACTIONS, REFERENCES, Vocabulary
-from trainers.online.learner import PreferenceLearner
+from trainers.online.learner import OnlineLearner
 
 
 def in_world(name: str) -> PreferencePair:
@@ -49,7 +49,7 @@ def crowd(n: int) -> PreferencePair:
 
 
 def test_there_is_room_for_so_many_features_of_each_kind_and_what_is_left_out_is_said() -> None:
-    learner = PreferenceLearner()
+    learner = OnlineLearner()
     learner.on_messages([crowd(n) for n in range(300)])
     snapshot = learner.snapshot()
     kinds = ((is_critic, CRITICS), (is_interaction, INTERACTIONS), (is_indicator, INDICATORS))
@@ -61,7 +61,7 @@ def test_there_is_room_for_so_many_features_of_each_kind_and_what_is_left_out_is
 
 
 def test_a_stream_that_names_something_new_in_each_pair_does_not_let_the_state_grow_without_end() -> None:
-    learner = PreferenceLearner(open_tasks=20, remembered=50)
+    learner = OnlineLearner(open_tasks=20, remembered=50)
     sizes = []
     for start in range(0, 3000, 1000):
         learner.on_messages([crowd(n) for n in range(start, start + 1000)])

@@ -19,7 +19,7 @@ from tests.trainers.pairs.test_votes import vote
 from trainers.datasets.preferences import content_id
 from trainers.datasets.samples import Run
 from trainers.datasets.vote_files import (
-    Read,
+    VoteFile,
     as_csv,
     as_json_lines,
     read_csv,
@@ -53,7 +53,7 @@ def tasks(*annotations: Any, **data: Any) -> bytes:
     return orjson.dumps([{"id": 1, "data": given, "annotations": list(annotations)}])
 
 
-def read(content: bytes, places: Mapping[str, Sequence[Place]] | None = None) -> Read:
+def read(content: bytes, places: Mapping[str, Sequence[Place]] | None = None) -> VoteFile:
     known = places or NOWHERE
     return read_label_studio(content, "export.json", lambda video, _: known.get(video, []))
 
@@ -218,7 +218,7 @@ def test_an_export_of_label_studio_with_a_name_twice_is_refused() -> None:
         read_label_studio(b'[{"id": 1, "id": 2, "annotations": []}]', "export.json", lambda *_: [])
 
 
-def lines(*rows: dict[str, Any]) -> Read:
+def lines(*rows: dict[str, Any]) -> VoteFile:
     given = {"left_run_id": "run-a", "left_iter_idx": 0, "right_run_id": "run-b", "right_iter_idx": 3}
     return read_json_lines(b"".join(orjson.dumps(given | row) + b"\n" for row in rows), "votes.jsonl")
 

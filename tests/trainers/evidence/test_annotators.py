@@ -19,10 +19,10 @@ from tests.trainers.bradley_terry.test_dirty_numbers import judged
 from trainers.evidence import annotators, opposed
 from trainers.evidence.annotators import Annotators
 from trainers.online import unsettled
-from trainers.online.learner import PreferenceLearner
+from trainers.online.learner import OnlineLearner
 from trainers.online.models import Models
 from trainers.online.train import train_on_pairs
-from trainers.pairs.judgements import Judgement
+from trainers.pairs.judgements import PairJudgement
 from trainers.pairs.seen import LABEL_SOURCES, hashed
 from trainers.pairs.weights import task_of, weight_of_nth
 from trainers.text.learner import TextLearner
@@ -43,9 +43,9 @@ def vote(nth: int, annotator: str, *, first: bool = True) -> PreferencePair:
 THREE = [vote(1, "ann"), vote(1, "bob"), vote(1, "cem", first=False)]
 
 
-@pytest.mark.parametrize("learner", [PreferenceLearner, TextLearner])
+@pytest.mark.parametrize("learner", [OnlineLearner, TextLearner])
 def test_what_several_people_say_of_one_pair_counts_and_each_once(
-    learner: type[PreferenceLearner] | type[TextLearner],
+    learner: type[OnlineLearner] | type[TextLearner],
 ) -> None:
     model = learner()
     for message in [*THREE, *THREE]:
@@ -54,7 +54,7 @@ def test_what_several_people_say_of_one_pair_counts_and_each_once(
 
 
 def test_who_changes_his_mind_has_said_both() -> None:
-    model = PreferenceLearner()
+    model = OnlineLearner()
     model.on_messages([vote(1, "ann"), vote(1, "ann", first=False), vote(1, "ann")])
     assert model.snapshot().labels == {"human": 2}
 
@@ -62,7 +62,7 @@ def test_who_changes_his_mind_has_said_both() -> None:
 def told(votes: Sequence[tuple[int, str, bool]]) -> Annotators:
     heard = Annotators()
     for candidates, annotator, first in votes:
-        heard.hear(Judgement(str(candidates), first, None, annotator))
+        heard.hear(PairJudgement(str(candidates), first, None, annotator))
     return heard
 
 
@@ -116,7 +116,7 @@ def test_so_many_pairs_of_annotators_are_counted(monkeypatch: pytest.MonkeyPatch
 
 
 def test_names_that_are_long_and_begin_alike_are_two_people() -> None:
-    model = PreferenceLearner()
+    model = OnlineLearner()
     model.on_messages([vote(1, "people/" * 20 + name) for name in ("ann", "bob")])
     assert model.snapshot().labels == {"human": 2}
     assert len(model.snapshot().metrics["annotators"]) == 2
@@ -149,7 +149,7 @@ def test_no_more_votes_of_one_pair_are_kept_than_its_bound() -> None:
 
 def test_an_annotator_may_be_a_number() -> None:
     votes = [replace(vote(nth, ""), meta={"annotator": number}) for nth in range(3) for number in (0, 1)]
-    model = PreferenceLearner()
+    model = OnlineLearner()
     model.on_messages(votes)
     assert set(model.snapshot().metrics["annotators"]) == {"0", "1"}
 
@@ -167,7 +167,7 @@ def _votes_on(pairs: Sequence[PreferencePair], by_chance: int) -> list[Preferenc
 
 
 def _effect(votes: Sequence[PreferencePair]) -> float:
-    model = PreferenceLearner()
+    model = OnlineLearner()
     model.on_messages(votes)
     return model.snapshot().weights["a.x"]
 
@@ -236,12 +236,12 @@ def test_votes_against_the_others_are_no_evidence_from_when_that_is_known_and_th
 
 def test_a_state_from_before_pairs_of_annotators_were_counted_finds_out_with_its_next_votes() -> None:
     votes = _with_one_against_two()
-    model = PreferenceLearner()
+    model = OnlineLearner()
     model.on_messages(votes[:-3])
     state = model.state()
     for name in ("between", "opposed", "next_look"):
         del state["annotators"][name]
-    old = PreferenceLearner.from_state("default", state)
+    old = OnlineLearner.from_state("default", state)
     assert old.snapshot().metrics["annotators"]["cem"]["weight"] == 1.0
     old.on_messages(votes[-3:])
     assert old.snapshot().metrics["annotators"]["cem"]["weight"] == 0.0
@@ -250,7 +250,7 @@ def test_a_state_from_before_pairs_of_annotators_were_counted_finds_out_with_its
 @pytest.mark.parametrize("size", [1, 7, 64])
 def test_who_is_opposed_does_not_depend_on_batches_or_restarts(size: int) -> None:
     votes = _with_one_against_two()
-    whole, parts = PreferenceLearner(), PreferenceLearner()
+    whole, parts = OnlineLearner(), OnlineLearner()
     whole.on_messages(votes)
     for start in range(0, len(votes), size):
         parts.on_messages(votes[start : start + size])
@@ -282,9 +282,9 @@ def test_live_earlier_votes_are_weighed_again_once_more_is_known_of_their_annota
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     votes = _votes_of_one_by_chance_first()
-    of_all = PreferenceLearner()
+    of_all = OnlineLearner()
     of_all.on_messages(votes)
-    knowing = PreferenceLearner(heard_before=of_all.annotators)
+    knowing = OnlineLearner(heard_before=of_all.annotators)
     knowing.on_messages(votes)
     good = knowing.snapshot().weights["a.x"]
     off_by = abs(_effect(votes) - good)
@@ -303,7 +303,7 @@ def test_votes_that_count_nothing_take_no_share_from_the_others_of_their_task(
 
 def test_a_vote_that_counts_in_part_takes_that_part_of_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Annotators, "weight_of", lambda _, name: 0.5 if name == "dora" else 1.0)
-    model = PreferenceLearner()
+    model = OnlineLearner()
     votes = [replace(vote(nth, name), task_id="task") for nth, name in enumerate(["dora", "ann", "dora"])]
     model.on_messages([as_vote(one, nth) for nth, one in enumerate(votes)])
     weights = np.array(model.state()["votes"]["weights"])
@@ -312,7 +312,7 @@ def test_a_vote_that_counts_in_part_takes_that_part_of_a_share(monkeypatch: pyte
 
 
 def test_a_vote_that_is_weighed_again_gives_back_the_share_that_was_too_much() -> None:
-    model = PreferenceLearner()
+    model = OnlineLearner()
     model.on_messages(_votes_of_one_by_chance_first())
     counts = np.array(model.state()["open"]["counts"])
     of_dora = counts[:, LABEL_SOURCES.index("human")] - 2.0  # ann and bob count fully
@@ -322,7 +322,7 @@ def test_a_vote_that_is_weighed_again_gives_back_the_share_that_was_too_much() -
 
 def test_a_vote_that_is_taken_back_gives_back_the_share_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Annotators, "weight_of", lambda _, name: 0.5 if name == "dora" else 1.0)
-    model, without = PreferenceLearner(), PreferenceLearner()
+    model, without = OnlineLearner(), OnlineLearner()
     one, other, last = (
         as_vote(replace(vote(nth, name), task_id="task"), nth)
         for nth, name in enumerate(["ann", "dora", "ann"])
@@ -333,7 +333,7 @@ def test_a_vote_that_is_taken_back_gives_back_the_share_it_took(monkeypatch: pyt
 
 
 def test_a_vote_that_was_taken_back_is_not_weighed_again() -> None:
-    model = PreferenceLearner()
+    model = OnlineLearner()
     one, other = as_vote(vote(1, "ann"), 1), as_vote(vote(2, "ann"), 2)
     model.on_messages([one, other, replace(one, withdrawn=True)])
     assert model.state()["unsettled"]["names"] == [hashed(other.pair_id)]
@@ -341,13 +341,13 @@ def test_a_vote_that_was_taken_back_is_not_weighed_again() -> None:
 
 def test_no_more_votes_are_kept_to_be_weighed_again_than_their_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unsettled, "MOST_VOTES", 3)
-    model = PreferenceLearner()
+    model = OnlineLearner()
     model.on_messages([vote(nth, "ann") for nth in range(9)])
     assert len(model.state()["unsettled"]["names"]) == 3
 
 
 def test_votes_of_who_is_known_well_are_kept_no_more() -> None:
-    model = PreferenceLearner()
+    model = OnlineLearner()
     model.on_messages([vote(nth, name) for nth in range(annotators.WELL_KNOWN) for name in ("ann", "bob")])
     assert "unsettled" not in model.state()
 
@@ -395,7 +395,7 @@ def _of_file(
 def test_the_figures_of_a_file_are_those_of_the_pass_that_knew_no_later_vote() -> None:
     votes = _votes_of_one_by_chance_first()
     of_each = Counter(("", task_of(vote), "human") for vote in votes)
-    honest = PreferenceLearner(open_tasks=len(votes), pairs_of_task=of_each)
+    honest = OnlineLearner(open_tasks=len(votes), pairs_of_task=of_each)
     honest.on_messages(votes)
     honest.finish()
     trained = train_on_pairs(votes)
@@ -412,7 +412,7 @@ def test_what_is_known_of_annotators_survives_a_restart() -> None:
         vote(nth, name, first=first)
         for nth, name, first in votes_of({"ann": 0.9, "bob": 0.9, "cem": 0.5}, 40)
     ]
-    whole, begun = PreferenceLearner(), PreferenceLearner()
+    whole, begun = OnlineLearner(), OnlineLearner()
     whole.on_messages(votes)
     begun.on_messages(votes[:50])
     restarted = read_back(begun)

@@ -18,7 +18,7 @@ from tests.states import read_back
 from tests.trainers.online.test_learner import learnt, tasks
 from trainers.bradley_terry.reward import critics_mean
 from trainers.online.admission import LATE_TASKS
-from trainers.online.learner import PreferenceLearner
+from trainers.online.learner import OnlineLearner
 
 
 def votes_last(messages: Sequence[PairMessage]) -> list[PairMessage]:
@@ -115,7 +115,7 @@ def test_a_restored_learner_goes_on_with_the_runs_that_are_voted_on() -> None:
     assert restored.state().keys() == whole.state().keys()
 
 
-def hours_later(pairs: Sequence[PreferencePair]) -> PreferenceLearner:
+def hours_later(pairs: Sequence[PreferencePair]) -> OnlineLearner:
     """Each task is a run whose candidates the critics' mean has compared; people vote when all are over.
 
     In a random order of the tasks, since the files have theirs by kind.
@@ -126,7 +126,7 @@ def hours_later(pairs: Sequence[PreferencePair]) -> PreferenceLearner:
         by_task.setdefault(name, []).append(replace(one, run_id=name, pair_id=f"human-{n}"))
     names = sorted(by_task)
     runs = {names[i]: by_task[names[i]] for i in np.random.default_rng(0).permutation(len(names))}
-    learner = PreferenceLearner()
+    learner = OnlineLearner()
     for name, votes in runs.items():
         for one in votes:
             sides = one.chosen_critics, one.rejected_critics

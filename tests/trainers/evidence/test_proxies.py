@@ -9,7 +9,7 @@ from streams.messages.contracts import LabelSource, PreferencePair
 from tests.factories import pair
 from tests.states import read_back
 from trainers.evidence.proxies import HEAD_START, LARGEST_WEIGHT, ProxyAudit
-from trainers.online.learner import PreferenceLearner
+from trainers.online.learner import OnlineLearner
 from trainers.online.train import train_on_pairs
 from trainers.pairs.judgements import judgement_of
 
@@ -96,7 +96,7 @@ def test_thousands_of_wrong_labels_of_a_judge_do_not_keep_a_few_votes_from_being
 
 def test_a_snapshot_says_how_far_judges_are_trusted_and_goes_on_with_it() -> None:
     messages = [m for n in range(30) for m in (label("proxy", n, True), label("human", n, n % 5 > 0))]
-    learner = PreferenceLearner()
+    learner = OnlineLearner()
     for message in messages[:40]:
         learner.on_message(message)
     again = read_back(learner)

@@ -22,8 +22,8 @@ from streams.messages.stored import Outgoing
 from streams.snapshots.artifacts import open_store
 from streams.snapshots.feed import read_latest_of
 from tests.trainers.lora.tiny import SETTINGS, good_over_bad
-from trainers.lora.periodic import Job, serve
-from trainers.lora.round import Recipe
+from trainers.lora.periodic import LoraJob, serve
+from trainers.lora.round import TrainingRecipe
 
 SMALL = ("--rank", "2", "--length", "32", "--batch", "8", "--lr", "0.003", "--niceness", "0")
 
@@ -64,10 +64,10 @@ def job_at(
     base: Path,
     folder: Path,
     *,
-    recipe: Recipe | None = None,
+    recipe: TrainingRecipe | None = None,
     store: str = "",
     **changes: object,
-) -> Job:
+) -> LoraJob:
     """What it says goes into ``said.txt``."""
 
     def say(what: str) -> None:
@@ -75,10 +75,10 @@ def job_at(
             said.write(what + "\n")
 
     folder.mkdir(parents=True, exist_ok=True)
-    job = Job(
+    job = LoraJob(
         kafka=kafka,
         model="default",
-        recipe=recipe or Recipe(str(base), replace(SETTINGS, lr=0.003)),
+        recipe=recipe or TrainingRecipe(str(base), replace(SETTINGS, lr=0.003)),
         store=open_store(store or str(folder / "store")),
         work=folder / "work",
         every_pairs=32,
@@ -88,7 +88,7 @@ def job_at(
     return replace(job, **changes)  # type: ignore[arg-type]
 
 
-def train_once(job: Job) -> AdapterSnapshot:
+def train_once(job: LoraJob) -> AdapterSnapshot:
     serve(job, once=True)
     return the_newest(job.kafka, job.model)
 

@@ -15,7 +15,7 @@ from tests.trainers.lora.tiny import SETTINGS, good_over_bad, job_of, tiny_base
 from trainers.lora.adapter import WEIGHTS, read_adapter
 from trainers.lora.scorer import AdapterScorer
 from trainers.lora.settings import Pooling, Precision
-from trainers.lora.training import Step
+from trainers.lora.training import TrainingStep
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU that PyTorch can use")
 PAIRS = good_over_bad(160)
@@ -69,13 +69,13 @@ def test_what_can_be_learnt_is_learnt_on_a_gpu_and_used_without_one(
 def test_a_training_on_a_gpu_that_was_ended_goes_on_where_it_was(bert: Path, tmp_path: Path) -> None:
     whole = job_of(bert, tmp_path / "whole", device="cuda")
 
-    def end(step: Step) -> None:
+    def end(step: TrainingStep) -> None:
         if step.step == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         job_of(bert, tmp_path / "ended", on_step=end, device="cuda")
-    steps: list[Step] = []
+    steps: list[TrainingStep] = []
     reward = job_of(bert, tmp_path / "ended", on_step=steps.append, device="cuda")
     assert steps[0].step == 5
     assert reward["training"]["steps"] == whole["training"]["steps"]

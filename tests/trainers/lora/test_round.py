@@ -19,11 +19,11 @@ from tests.trainers.lora.serving import numbered
 from tests.trainers.lora.tiny import SETTINGS, prepared_of
 from trainers.lora.adapter import CONFIG, REWARD, UNCERTAINTY, VARIANCES, WEIGHTS, Adapter, read_adapter
 from trainers.lora.baselines import Array
-from trainers.lora.checkpoint import Checkpoint
+from trainers.lora.checkpoint import TrainingCheckpoint
 from trainers.lora.inbox import Arrived
 from trainers.lora.model import build
 from trainers.lora.promotion import IN_FORCE, judge, withdrawn
-from trainers.lora.round import Recipe, Trained, parts_of, train_round
+from trainers.lora.round import Trained, TrainingRecipe, parts_of, train_round
 from trainers.lora.scorer import AdapterScorer, open_reward
 from trainers.lora.scoring import score
 from trainers.lora.texts import TextPair, is_held_out
@@ -53,9 +53,9 @@ def put(trained: Trained, folder: Path) -> Adapter:
 
 
 def trained_on(base: Path, work: Path, n: int = 48, settings: object = SETTINGS, **more: object) -> Trained:
-    recipe = Recipe(str(base), settings)  # type: ignore[arg-type]
+    recipe = TrainingRecipe(str(base), settings)  # type: ignore[arg-type]
     parts = parts_of(arrived(n), {}, recipe, warm=False)
-    return train_round(parts, recipe, Checkpoint(work / "round"), **more)  # type: ignore[arg-type]
+    return train_round(parts, recipe, TrainingCheckpoint(work / "round"), **more)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -72,15 +72,18 @@ def test_a_fifth_of_all_tasks_is_kept_apart_and_no_other_task_matters() -> None:
     share = np.mean([is_held_out(f"run-{n}") for n in range(20_000)])
     assert share == pytest.approx(0.2, abs=0.01)
     few, many = (
-        {pair.task for pair in parts_of(arrived(n), {}, Recipe(""), warm=False).held_out} for n in (60, 200)
+        {pair.task for pair in parts_of(arrived(n), {}, TrainingRecipe(""), warm=False).held_out}
+        for n in (60, 200)
     )
     assert few < many
-    assert many.isdisjoint(pair.task for pair in parts_of(arrived(200), {}, Recipe(""), warm=False).train)
+    assert many.isdisjoint(
+        pair.task for pair in parts_of(arrived(200), {}, TrainingRecipe(""), warm=False).train
+    )
 
 
 @pytest.mark.parametrize(("replay", "share"), [(0.0, 0.0), (0.5, 0.5), (0.75, 0.75)])
 def test_a_warm_training_takes_the_new_pairs_and_a_share_of_the_old_ones(replay: float, share: float) -> None:
-    recipe = Recipe("", replay=replay)
+    recipe = TrainingRecipe("", replay=replay)
     pairs = arrived(300)
     parts = parts_of(pairs, {0: 270}, recipe, warm=True)
     new = [one.pair for one in pairs[270:] if not is_held_out(one.pair.task)]
@@ -93,14 +96,14 @@ def test_a_warm_training_takes_the_new_pairs_and_a_share_of_the_old_ones(replay:
 
 
 def test_with_fewer_old_pairs_than_its_share_it_takes_all() -> None:
-    parts = parts_of(arrived(60), {0: 10}, Recipe("", replay=0.9), warm=True)
+    parts = parts_of(arrived(60), {0: 10}, TrainingRecipe("", replay=0.9), warm=True)
     assert parts.train == parts.known
 
 
 def test_pairs_of_one_part_alone_are_too_few() -> None:
     apart = [one for one in arrived(60) if is_held_out(one.pair.task)]
     with pytest.raises(BadInput, match=r"pairs to learn from: 0, to measure on: .*; expected one of each"):
-        parts_of(apart, {}, Recipe(""), warm=False)
+        parts_of(apart, {}, TrainingRecipe(""), warm=False)
 
 
 def test_the_files_are_small_and_peft_reads_them(bert: Path, trained: Trained, adapter: Adapter) -> None:
@@ -190,7 +193,7 @@ def test_the_one_in_force_goes_when_something_else_is_shown_to_be_better() -> No
 def test_the_deviation_is_that_of_the_heads_posterior(bert: Path, trained: Trained, adapter: Adapter) -> None:
     """Against the sum over the training pairs, written out."""
     reward = AdapterScorer(adapter)
-    recipe = Recipe(str(bert), SETTINGS)
+    recipe = TrainingRecipe(str(bert), SETTINGS)
     parts = parts_of(arrived(48), {}, recipe, warm=False)
     tensors = load(trained.files[WEIGHTS])
     (head,) = (t[0].double().numpy() for key, t in tensors.items() if key.endswith("score.weight"))

@@ -20,13 +20,13 @@ from streams.errors import BadInput
 from tests.interrupts import interrupts_heard
 from tests.trainers.lora.tiny import SETTINGS, good_over_bad, job_of, pair, prepared_of
 from trainers.lora.adapter import WEIGHTS
-from trainers.lora.checkpoint import Checkpoint
+from trainers.lora.checkpoint import TrainingCheckpoint
 from trainers.lora.low_rank import with_peft
 from trainers.lora.model import build, pairwise_loss
 from trainers.lora.scoring import rewards
 from trainers.lora.settings import LoraSettings
 from trainers.lora.tokens import Encoded
-from trainers.lora.training import EncodedPairs, Step
+from trainers.lora.training import EncodedPairs, TrainingStep
 
 TARGETS = ("dense", "key", "query", "value")
 BETTER = replace(SETTINGS, rank=4, lr=0.02, epochs=6)
@@ -199,7 +199,7 @@ def test_a_training_that_is_killed_again_and_again_gives_the_same_bytes(
     assert [orjson.loads(line) for line in done.stdout.splitlines()] == [killed] * 3, done.stderr
     job_of(bert, out)
     assert (out / WEIGHTS).read_bytes() == (adapter_folder / WEIGHTS).read_bytes()
-    assert not Checkpoint(out).path.exists()
+    assert not TrainingCheckpoint(out).path.exists()
 
 
 @pytest.mark.parametrize("patience", [None, 1])
@@ -212,7 +212,7 @@ def test_a_training_goes_on_from_every_step(bert: Path, tmp_path: Path, patience
     class Ended(Exception):
         pass
 
-    def end(step: Step) -> None:
+    def end(step: TrainingStep) -> None:
         steps.append(step.step)
         raise Ended
 
@@ -229,8 +229,8 @@ def test_nothing_is_pickled(bert: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     seen: set[str] = set()
 
-    def look(step: Step) -> None:
-        seen.update(path.suffix for path in Checkpoint(out).path.iterdir())
+    def look(step: TrainingStep) -> None:
+        seen.update(path.suffix for path in TrainingCheckpoint(out).path.iterdir())
 
     job_of(bert, out, on_step=look)
     assert seen == {".json", ".safetensors"}
@@ -272,7 +272,7 @@ def test_what_is_needed_to_repeat_it_is_written_down(bert: Path, adapter_folder:
 
 
 def test_a_checkpoint_of_another_plan_is_refused(bert: Path, tmp_path: Path) -> None:
-    def end(step: Step) -> None:
+    def end(step: TrainingStep) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -287,6 +287,6 @@ def test_a_damaged_checkpoint_is_refused(bert: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with interrupts_heard(), pytest.raises(KeyboardInterrupt):
         job_of(bert, out, on_step=lambda step: signal.raise_signal(signal.SIGINT))
-    (Checkpoint(out).path / "state.safetensors").write_bytes(b"half")
+    (TrainingCheckpoint(out).path / "state.safetensors").write_bytes(b"half")
     with pytest.raises(BadInput, match=r"state\.safetensors: is damaged; delete .* to start over"):
         job_of(bert, out)

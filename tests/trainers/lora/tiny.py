@@ -13,12 +13,12 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from streams.messages.contracts import LabelSource, PreferencePair
 from trainers.lora.architectures import ARCHITECTURES
-from trainers.lora.checkpoint import Checkpoint
+from trainers.lora.checkpoint import TrainingCheckpoint
 from trainers.lora.job import train
 from trainers.lora.prepare import Prepared, prepare
 from trainers.lora.processes import join_processes
 from trainers.lora.settings import LoraSettings
-from trainers.lora.training import Step
+from trainers.lora.training import TrainingStep
 
 WORDS = ("move", "the", "red", "cube", "to", "bowl", "slowly", "good", "bad", "now", "please", "a")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
@@ -118,13 +118,13 @@ def job_of(
     out: Path,
     settings: LoraSettings = SETTINGS,
     pairs: list[PreferencePair] | None = None,
-    on_step: Callable[[Step], None] = lambda step: None,
+    on_step: Callable[[TrainingStep], None] = lambda step: None,
     device: str = "cpu",
 ) -> dict[str, Any]:
     """Train on this process and write ``out``; gives what its ``reward.json`` says."""
     prepared = prepared_of(base, settings, pairs)
     accelerator = join_processes(device, (), out)
-    checkpoint = Checkpoint(out)
+    checkpoint = TrainingCheckpoint(out)
     checkpoint.check(prepared.plan(1, device), resume=True)
     return train(prepared, "default", checkpoint, accelerator, on_step, lambda reward: b"a picture")
 

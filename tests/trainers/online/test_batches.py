@@ -25,7 +25,7 @@ from trainers.bradley_terry.estimators import LEARNERS, LearnerName, Recipe
 from trainers.bradley_terry.features import of_pair
 from trainers.bradley_terry.rows import RowMaker
 from trainers.bradley_terry.vocabulary import Vocabulary
-from trainers.online.learner import PreferenceLearner
+from trainers.online.learner import OnlineLearner
 
 PARAMETERS: dict[str, dict[str, float]] = {
     "laplace": {"drift_delta": 0.9},  # so that a few pairs can be a drift
@@ -63,14 +63,14 @@ ends = st.builds(PairsEnd, run_id=tasks, task_id=tasks, n_pairs=st.just(1), n_ca
 strangers = st.builds(pair, st.just({"a.x": 1.0}), st.just({"a.x": 0.0}), model=st.just("another"))
 
 
-def new(learner: LearnerName) -> PreferenceLearner:
+def new(learner: LearnerName) -> OnlineLearner:
     recipe = Recipe(learner=learner, parameters=PARAMETERS[learner])
-    return PreferenceLearner(recipe=recipe, open_tasks=OPEN_TASKS, remembered=REMEMBERED)
+    return OnlineLearner(recipe=recipe, open_tasks=OPEN_TASKS, remembered=REMEMBERED)
 
 
-def restarted(learner: PreferenceLearner) -> PreferenceLearner:
+def restarted(learner: OnlineLearner) -> OnlineLearner:
     state = orjson.loads(orjson.dumps(learner.state(), option=orjson.OPT_SERIALIZE_NUMPY))
-    return PreferenceLearner.from_state("default", state, open_tasks=OPEN_TASKS, remembered=REMEMBERED)
+    return OnlineLearner.from_state("default", state, open_tasks=OPEN_TASKS, remembered=REMEMBERED)
 
 
 def with_rollbacks(stream: Sequence[PairMessage], at: set[int], learner: LearnerName) -> list[PairMessage]:
@@ -161,7 +161,7 @@ def turning(n: int) -> list[PairMessage]:
     return messages
 
 
-def gate_of(learner: PreferenceLearner) -> dict[str, Any]:
+def gate_of(learner: OnlineLearner) -> dict[str, Any]:
     gate: dict[str, Any] = learner.snapshot().metrics["gate"]
     return gate
 
@@ -170,7 +170,7 @@ def test_a_drift_alarm_in_the_middle_of_a_batch_closes_the_gate_at_its_own_pair(
     # Those in front count nothing, and keep the alarm from the end of the rows that are learnt at a time.
     in_front = [pair({}, {}, task_id="other", pair_id=str(n), weight=0.0) for n in range(40)]
     messages = [*in_front, *turning(6000)]
-    one_by_one, at_once = PreferenceLearner(), PreferenceLearner()
+    one_by_one, at_once = OnlineLearner(), OnlineLearner()
     opened = []
     for message in messages:
         one_by_one.on_message(message)
@@ -184,7 +184,7 @@ def test_a_drift_alarm_in_the_middle_of_a_batch_closes_the_gate_at_its_own_pair(
 
 
 def test_a_call_that_raises_has_changed_nothing() -> None:
-    learner = PreferenceLearner()
+    learner = OnlineLearner()
     good = pair({"a.x": 1.0}, {"a.x": 0.0}, pair_id="1")
     learner.on_message(good)
     before = encode(learner.snapshot())
@@ -197,7 +197,7 @@ def test_a_call_that_raises_has_changed_nothing() -> None:
 
 def test_of_pairs_that_are_known_to_be_new_no_id_is_kept() -> None:
     numbered = [pair({"a.x": 1.0}, {"a.x": 0.0}, pair_id=str(n)) for n in range(3)]
-    learner = PreferenceLearner()
+    learner = OnlineLearner()
     assert learner.on_messages(numbered, [True, False, True]) == 3
     assert len(learner.state()["known"]["known"]) == 1
 
@@ -209,7 +209,7 @@ def votes(task: str, numbers: range) -> list[PairMessage]:
 
 @pytest.mark.parametrize("ending", ["settled early", "closed"])
 def test_the_pairs_of_a_task_count_no_more_for_coming_after_it_was_settled(ending: str) -> None:
-    straight, behind = (PreferenceLearner(open_tasks=1) for _ in range(2))
+    straight, behind = (OnlineLearner(open_tasks=1) for _ in range(2))
     other: list[PairMessage] = votes("another", range(1))
     over: list[PairMessage] = [PairsEnd(run_id="r", task_id="r", n_pairs=5, n_candidates=5)]
     straight.on_messages([*votes("r", range(10)), *other])
@@ -223,7 +223,7 @@ def test_the_pairs_of_a_task_count_no_more_for_coming_after_it_was_settled(endin
 
 
 def test_a_pair_of_a_settled_task_that_comes_again_is_not_learnt_again() -> None:
-    learner = PreferenceLearner(open_tasks=1)
+    learner = OnlineLearner(open_tasks=1)
     learner.on_messages([*votes("r", range(5)), *votes("another", range(1))])
     before = encode(learner.snapshot())
     assert learner.on_messages(votes("r", range(5))) == 0
@@ -232,10 +232,10 @@ def test_a_pair_of_a_settled_task_that_comes_again_is_not_learnt_again() -> None
 
 def test_behind_a_rollback_a_task_is_predicted_by_a_model_that_has_learnt_nothing_of_it() -> None:
     """One that the earlier model was in the middle of by what that was before it, as if nothing had been."""
-    earlier = PreferenceLearner()
+    earlier = OnlineLearner()
     earlier.on_messages([*votes("first", range(20)), *votes("open", range(20))])
     back = rollback_to(checkpoint_of(earlier), "a test")
-    learner = PreferenceLearner()
+    learner = OnlineLearner()
     learner.on_messages(
         [*votes("first", range(20)), *votes("open", range(40)), *votes("later", range(1)), back]
     )

@@ -25,7 +25,7 @@ from trainers.bradley_terry.estimators import LEARNERS, LearnerName, Recipe
 from trainers.bradley_terry.features import of_pair
 from trainers.bradley_terry.normalise import CriticRanges
 from trainers.bradley_terry.reward import prob_prefer, reward_on, statements
-from trainers.online.learner import PreferenceLearner
+from trainers.online.learner import OnlineLearner
 from trainers.online.train import train_on_pairs
 from trainers.text.learner import TextLearner
 
@@ -48,7 +48,7 @@ def votes(
 
 
 def learnt_from(messages: Sequence[PairMessage], learner: LearnerName = "laplace") -> RewardSnapshot:
-    model = PreferenceLearner(recipe=Recipe(learner=learner))
+    model = OnlineLearner(recipe=Recipe(learner=learner))
     model.on_messages(messages)
     return model.snapshot()
 
@@ -139,7 +139,7 @@ def test_the_bits_do_not_depend_on_where_a_stream_is_cut_or_the_learner_restarte
     learner: LearnerName,
 ) -> None:
     messages = mixed()
-    cut = PreferenceLearner(recipe=Recipe(learner=learner))
+    cut = OnlineLearner(recipe=Recipe(learner=learner))
     for start in range(0, len(messages), 7):
         cut.on_messages(messages[start : start + 7])
         if start == 70:
@@ -196,7 +196,7 @@ def test_more_dimensions_than_are_learnt_are_counted() -> None:
 
 
 def test_after_a_rollback_each_dimension_is_the_earlier_one_and_learns_nothing_again() -> None:
-    model = PreferenceLearner()
+    model = OnlineLearner()
     before, since = mixed()[:100], mixed()[100:]
     model.on_messages(before)
     earlier = model.snapshot()

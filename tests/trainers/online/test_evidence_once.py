@@ -14,7 +14,7 @@ from streams.messages.codec import encode
 from streams.messages.contracts import PairMessage, PairsEnd, PreferencePair
 from tests.factories import pair
 from tests.states import read_back
-from trainers.online.learner import PreferenceLearner
+from trainers.online.learner import OnlineLearner
 from trainers.pairs.forgotten import ForgottenNames
 from trainers.pairs.seen import REMEMBERED, KnownPairs, PastTasks, hashed
 from trainers.text.learner import TextLearner
@@ -37,13 +37,13 @@ def labels(how: str) -> list[PreferencePair]:
     return [label(nth, how) for nth in range(N)]
 
 
-def learnt(*messages: PairMessage, remembered: int = REMEMBERED) -> PreferenceLearner:
-    learner = PreferenceLearner(remembered=remembered)
+def learnt(*messages: PairMessage, remembered: int = REMEMBERED) -> OnlineLearner:
+    learner = OnlineLearner(remembered=remembered)
     learner.on_messages(messages)
     return learner
 
 
-def figures(learner: PreferenceLearner) -> tuple[int, int]:
+def figures(learner: OnlineLearner) -> tuple[int, int]:
     """Labels that are evidence, and those that are none."""
     metrics = learner.snapshot().metrics
     return metrics["trusted"]["n"], metrics.get("no_evidence", {}).get("human", 0)
@@ -101,7 +101,7 @@ def test_on_a_dimension_that_begins_later_too() -> None:
 
 def test_it_is_known_after_a_restart_and_in_batches_of_any_size() -> None:
     messages = [*labels("of its run"), *labels("of its task")]
-    whole, parts = learnt(*messages, remembered=5), PreferenceLearner(remembered=5)
+    whole, parts = learnt(*messages, remembered=5), OnlineLearner(remembered=5)
     for start in range(0, len(messages), 3):
         parts.on_messages(messages[start : start + 3])
         parts = read_back(parts, remembered=5)
@@ -210,6 +210,6 @@ def test_a_state_of_forgotten_names_that_cannot_be_is_refused(state: str) -> Non
 def test_a_state_from_before_names_were_kept_goes_on() -> None:
     state = learnt(*labels("of its run")).state()
     del state["elsewhere"], state["past"]["lost"]
-    learner = PreferenceLearner.from_state("default", state)
+    learner = OnlineLearner.from_state("default", state)
     learner.on_messages(labels("of its run"))
     assert figures(learner) == (N, 0)

@@ -23,7 +23,7 @@ from trainers.bradley_terry.estimators import LEARNERS, LearnerName, Recipe
 from trainers.bradley_terry.features import differences
 from trainers.bradley_terry.reward import critics_mean, prob_prefer
 from trainers.evidence.prequential import PrequentialScores
-from trainers.online.learner import PreferenceLearner
+from trainers.online.learner import OnlineLearner
 from trainers.online.train import train_on_pairs
 from trainers.pairs.weights import weight_of_each, weight_of_nth
 
@@ -55,8 +55,8 @@ def tasks(
     return messages
 
 
-def learnt(messages: Sequence[PairMessage]) -> PreferenceLearner:
-    learner = PreferenceLearner()
+def learnt(messages: Sequence[PairMessage]) -> OnlineLearner:
+    learner = OnlineLearner()
     for message in messages:
         learner.on_message(message)
     return learner
@@ -151,7 +151,7 @@ def test_a_snapshot_predicts_with_the_code_that_the_learner_uses() -> None:
 
 
 def test_pairs_for_another_model_are_passed_over() -> None:
-    learner = PreferenceLearner("robot")
+    learner = OnlineLearner("robot")
     assert not learner.on_message(pair({"a.x": 1.0}, {"a.x": 0.0}))
     assert learner.version == 0
 
@@ -177,7 +177,7 @@ def test_pairs_without_critics_cannot_be_learnt_from() -> None:
         train_on_pairs([pair({}, {})])
 
 
-def rollback(earlier: PreferenceLearner) -> Rollback:
+def rollback(earlier: OnlineLearner) -> Rollback:
     return rollback_to(checkpoint_of(earlier), "a test")
 
 
@@ -218,14 +218,14 @@ def test_a_learner_that_rolled_back_goes_on_from_its_state_to_the_bit() -> None:
 
 def test_a_rollback_carries_the_model_to_a_learner_that_has_nothing() -> None:
     earlier = learnt(tasks(10, seed=5))
-    learner = PreferenceLearner()
+    learner = OnlineLearner()
     learner.on_message(rollback(earlier))
     assert learner.snapshot().weights == earlier.snapshot().weights
     assert learner.version == earlier.version + 1
 
 
 def test_a_state_knows_a_bounded_number_of_closed_tasks_and_pairs() -> None:
-    learner = PreferenceLearner(remembered=5)
+    learner = OnlineLearner(remembered=5)
     learner.on_messages(tasks(9, seed=6))
     state = learner.state()
     assert len(state["past"]["tasks"]) == len(state["known"]["known"]) == 5
@@ -235,7 +235,7 @@ def test_a_state_knows_a_bounded_number_of_closed_tasks_and_pairs() -> None:
 
 
 def test_one_open_task_too_many_settles_the_oldest_and_loses_no_pair() -> None:
-    learner = PreferenceLearner(open_tasks=2)
+    learner = OnlineLearner(open_tasks=2)
     messages = [pair({"a.b": 0.9}, {"a.b": 0.1}, task_id=f"task-{n % 3}", pair_id=str(n)) for n in range(6)]
     learner.on_messages(messages)
     snapshot = learner.snapshot()
@@ -249,7 +249,7 @@ def test_one_open_task_too_many_settles_the_oldest_and_loses_no_pair() -> None:
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_every_learner_goes_on_from_its_state_to_the_bit(learner: LearnerName) -> None:
     messages = tasks(40, seed=21)
-    whole, half = (PreferenceLearner(recipe=Recipe(learner=learner)) for _ in range(2))
+    whole, half = (OnlineLearner(recipe=Recipe(learner=learner)) for _ in range(2))
     for message in messages:
         whole.on_message(message)
     for message in messages[:131]:
@@ -261,7 +261,7 @@ def test_every_learner_goes_on_from_its_state_to_the_bit(learner: LearnerName) -
 
 
 def test_a_snapshot_of_laplace_says_how_sure_it_is() -> None:
-    few, many = (PreferenceLearner(recipe=Recipe(learner="laplace")) for _ in range(2))
+    few, many = (OnlineLearner(recipe=Recipe(learner="laplace")) for _ in range(2))
     for message in tasks(5, seed=22):
         few.on_message(message)
     for message in tasks(100, seed=22):
@@ -290,7 +290,7 @@ def with_ends(pairs: Sequence[PreferencePair]) -> list[PairMessage]:
 
 
 def test_the_gate_closes_when_people_turn_round_and_the_model_does_not_know_yet() -> None:
-    learner = PreferenceLearner(recipe=Recipe(learner="laplace"))
+    learner = OnlineLearner(recipe=Recipe(learner="laplace"))
     for message in with_ends(noisy_votes(3000, 1.0, seed=23)):
         learner.on_message(message)
     assert learner.is_active
@@ -333,7 +333,7 @@ def test_a_state_of_another_version_is_bad_input_that_says_what_to_do(
 ) -> None:
     older = learnt(tasks(2, seed=26)).state() | {part: state}
     with pytest.raises(BadInput, match=r"written by another version of TriBrain.*give another --model"):
-        PreferenceLearner.from_state("default", older)
+        OnlineLearner.from_state("default", older)
 
 
 def test_the_calibration_error_is_the_gap_between_confidence_and_truth() -> None:

@@ -45,7 +45,7 @@ import sys
 from numba.core.registry import CPUDispatcher
 from tests.factories import pair
 from trainers.bradley_terry.estimators import LEARNERS, Recipe
-from trainers.online.learner import PreferenceLearner, load_learner
+from trainers.online.learner import OnlineLearner, load_learner
 
 def loaded():
     module = sys.modules["trainers.bradley_terry.kernels"]
@@ -57,7 +57,7 @@ for name in LEARNERS:
 before = loaded()
 first = pair({"a.x": 1.0}, {"a.x": 0.2, "b.y": 0.3})
 for name in LEARNERS:
-    PreferenceLearner("default", Recipe(learner=name)).on_message(first)
+    OnlineLearner("default", Recipe(learner=name)).on_message(first)
 print(any(signatures for _, signatures in before[1]), loaded() == before)
 """
 

@@ -12,14 +12,14 @@ from msgspec.structs import replace
 from streams.messages.codec import encode
 from streams.messages.contracts import PairMessage, PairsEnd, PreferencePair, RunEnd, TraceEvent
 from tests.factories import event, revision
-from trainers.online.learner import PreferenceLearner
+from trainers.online.learner import OnlineLearner
 from trainers.online.train import train_on_pairs
 from trainers.pairs.former import PairFormer
 from trainers.pairs.pairing import PairingRules, pairs_of_run
 from trainers.text.learner import TextLearner
 
-Learner = PreferenceLearner | TextLearner
-LEARNERS = pytest.mark.parametrize("begin", [PreferenceLearner, TextLearner], ids=["critics", "texts"])
+Learner = OnlineLearner | TextLearner
+LEARNERS = pytest.mark.parametrize("begin", [OnlineLearner, TextLearner], ids=["critics", "texts"])
 
 
 def judged(scores: Sequence[float | None], run_id: str = "run-a") -> list[TraceEvent | RunEnd]:
@@ -110,11 +110,11 @@ def test_a_learner_that_goes_on_from_its_state_has_the_same_bits() -> None:
         both = [pairs(made), pairs(revised)]
         rng.shuffle(both)
         messages += [message for part in both for message in part]
-    whole = PreferenceLearner()
+    whole = OnlineLearner()
     whole.on_messages(messages)
-    first = PreferenceLearner()
+    first = OnlineLearner()
     first.on_messages(messages[:40])
-    second = PreferenceLearner.from_state("default", first.state())
+    second = OnlineLearner.from_state("default", first.state())
     second.on_messages(messages[40:])
     assert encode(second.snapshot()) == encode(whole.snapshot())
 

@@ -11,7 +11,7 @@ from tests.factories import pair
 from tests.states import read_back
 from tests.trainers.online.test_learner import tasks
 from trainers.bradley_terry.estimators import LEARNERS, LearnerName, Recipe
-from trainers.online.learner import PreferenceLearner
+from trainers.online.learner import OnlineLearner
 from trainers.online.train import train_on_pairs
 
 
@@ -29,8 +29,8 @@ def undone(of: PreferencePair) -> PreferencePair:
     return replace(of, withdrawn=True)
 
 
-def learner_of(learner: LearnerName = "laplace", n_runs: int = 20) -> PreferenceLearner:
-    made = PreferenceLearner(recipe=Recipe(learner=learner))
+def learner_of(learner: LearnerName = "laplace", n_runs: int = 20) -> OnlineLearner:
+    made = OnlineLearner(recipe=Recipe(learner=learner))
     made.on_messages(tasks(n_runs, seed=3, sources=("human", "critic")))
     return made
 
@@ -82,7 +82,7 @@ def test_a_vote_is_undone_once() -> None:
 
 
 def test_a_model_of_critics_and_one_vote_that_is_taken_back_is_of_critics_alone_again() -> None:
-    model = PreferenceLearner()
+    model = OnlineLearner()
     model.on_messages(tasks(5, seed=3, sources=("critic",)))
     before = model.snapshot()
     model.on_messages([vote(), undone(vote())])

@@ -14,7 +14,7 @@ from streams.messages.contracts import Checkpoint, Message, PairMessage, PairsEn
 from streams.messages.stored import Outgoing, StoredMessage, number_headers
 from tests.factories import event, pair, run
 from tests.states import held
-from trainers.online.learner import PreferenceLearner
+from trainers.online.learner import OnlineLearner
 from trainers.pairs.pairing import PairingRules
 from trainers.processing.pair_processor import PairProcessor, PairProcessors
 from trainers.processing.relearn import one_log, relearn
@@ -165,16 +165,16 @@ def test_a_pair_that_the_learner_fails_on_is_a_dead_letter_and_the_model_as_if_i
     for message in messages:
         if message.offset not in bad:
             expected.on_message(message)
-    on_messages = PreferenceLearner.on_messages
+    on_messages = OnlineLearner.on_messages
 
-    def failing(self: PreferenceLearner, read: Sequence[PairMessage], known_new: Sequence[bool] = ()) -> int:
+    def failing(self: OnlineLearner, read: Sequence[PairMessage], known_new: Sequence[bool] = ()) -> int:
         good = [m for m in read if isinstance(m, PreferencePair) and int(m.task_id[1:]) not in bad]
         changed = on_messages(self, good)  # it has got somewhere before it fails
         if len(good) < len(read):
             raise ZeroDivisionError("of the learner")
         return changed
 
-    monkeypatch.setattr(PreferenceLearner, "on_messages", failing)
+    monkeypatch.setattr(OnlineLearner, "on_messages", failing)
     processor = processor_with("first", None)
     letters = [
         letter
@@ -190,7 +190,7 @@ def test_an_error_that_is_no_fault_of_a_message_stops_the_learner(monkeypatch: p
     def full_disk(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(PreferenceLearner, "on_messages", full_disk)
+    monkeypatch.setattr(OnlineLearner, "on_messages", full_disk)
     with pytest.raises(OSError, match="No space left"):
         processor_with("first", None).on_messages(stored(numbered(1), topic="pairs"))
 

@@ -11,10 +11,7 @@ from pathlib import Path
 
 import pytest
 
-import trainers.pairs.comparisons
 import tribrain
-import tribrain.api.learning
-import tribrain.api.reward
 
 SLOW = (
     *("torch", "transformers", "faust", "river", "kafka", "aiokafka", "confluent_kafka", "sklearn", "scipy"),
@@ -43,10 +40,10 @@ def loaded_by(program: str) -> set[str]:
         # numba compiles what learns, and looks for SciPy; what learns is a River estimator.
         (LEARN, {"numba", "numpy", "scipy", "river"}),
         ("tribrain.PreferenceLearner()", {"numba", "numpy", "scipy", "river"}),
+        ("tribrain.learn, tribrain.PreferenceLearner", set()),
         ("tribrain.pairs_from_runs, tribrain.read_pairs", {"numpy"}),
         ("tribrain.RewardFeed", set()),
-        # As every run: videos are decoded, and the built-in critics measure pixels.
-        ("tribrain.refine", {"numpy", "av", "cv2"}),
+        ("for name in tribrain.__all__: getattr(tribrain, name)", {"numpy"}),
     ],
 )
 def test_a_name_loads_only_what_it_needs(program: str, allowed: set[str]) -> None:
@@ -82,19 +79,20 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
 
 def test_everything_public_says_what_it_is() -> None:
-    named = [getattr(tribrain, name) for name in tribrain.__all__ if name != "__version__"]
-    assert [one for one in named if not one.__doc__] == []
+    assert [one for one in PUBLIC if not one.__doc__] == []
 
 
-@pytest.mark.parametrize(
-    "module",
-    [tribrain, tribrain.api.learning, tribrain.api.reward, trainers.pairs.comparisons],
-    ids=lambda module: module.__name__,
-)
-def test_the_examples_in_the_docstrings_hold(module: object) -> None:
-    done = doctest.testmod(module)  # type: ignore[arg-type]
-    assert done.attempted > 0
-    assert done.failed == 0
+PUBLIC = [getattr(tribrain, name) for name in tribrain.__all__ if name != "__version__"]
+
+
+@pytest.mark.parametrize("module", sorted({"tribrain", *(one.__module__ for one in PUBLIC)}))
+def test_the_examples_in_the_docstrings_hold(module: str) -> None:
+    assert doctest.testmod(importlib.import_module(module)).failed == 0
+
+
+def test_learning_and_ranking_have_examples() -> None:
+    examples = [doctest.DocTestFinder().find(one) for one in (tribrain.learn, tribrain.Reward)]
+    assert all(any(each.examples for each in found) for found in examples)
 
 
 @pytest.mark.parametrize("package", ["streams", "trainers", "runner"])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tribrain.shell.repeated_lines import RepeatedLines
+from tribrain.shell.logs import RepeatedLines
 
 
 class Log:
