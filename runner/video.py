@@ -17,6 +17,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from runner.interfaces import Frames, GenerationFailed
+from streams.files import disk_is_full
 
 MAX_SIDE = 512
 """Longest side in pixels of the frames from ``read_video``; larger videos are scaled down while decoding."""
@@ -33,7 +34,8 @@ def write_video(path: Path, frames: Frames, fps: float) -> None:
 
     The same frames give the same bytes (one encoder thread, no time stamps), and ``path`` is complete or
     absent. An odd height or width is padded by repeating its last line, as 4:2:0 colour needs even sizes.
-    Raises ValueError for frames of another shape or type, no frames, or a rate that is not positive.
+    Raises ValueError for frames of another shape or type, no frames, or a rate that is not positive, and
+    OSError.
     """
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
         raise ValueError(
@@ -121,13 +123,15 @@ def is_plain_mp4(path: Path) -> bool:
 def write_as_mp4(source: Path, target: Path) -> None:
     """Write any video like ``write_video``, at full size, upright and one frame at a time.
 
-    Raises GenerationFailed if it cannot be decoded, and OSError.
+    Raises GenerationFailed if it cannot be decoded, and OSError if the disk is full.
     """
     try:
         with _opened(source) as container:
             stream = _video_of(container)
             _encode(target, _upright(container, stream, max_side=None), _rate(stream))
     except (av.FFmpegError, ValueError) as error:
+        if disk_is_full(error):
+            raise
         raise GenerationFailed(f"{source}: cannot be decoded as a video: {_one_line(error)}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, getincrementaldecoder
 from pathlib import Path
@@ -30,6 +31,11 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o666) -> None:
         beside.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether a file could not be written for lack of room, on the disk or in the user's quota."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def read_bytes(path: Path) -> bytes:

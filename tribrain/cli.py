@@ -14,7 +14,7 @@ import click
 from cloup import Context, HelpTheme, Style
 
 from streams.errors import BadInput, Fenced
-from streams.files import plain
+from streams.files import disk_is_full, plain
 from tribrain.shell.exit_codes import BAD_INPUT, FENCED, INTERRUPTED, NOTHING_MADE, NothingMade
 from tribrain.shell.lazy_group import Entry, LazyGroup
 from tribrain.shell.logs import log_to_stderr
@@ -258,6 +258,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _fail(str(error), FENCED)
     except NothingMade as error:
         _fail(str(error), NOTHING_MADE)
+    except OSError as error:
+        if not disk_is_full(error):
+            raise
+        where = f"{error.filename}: " if error.filename is not None else ""
+        _fail(
+            f"{where}the disk is full, or the user's share of it; make room, and give the same command again"
+        )
     except (click.Abort, KeyboardInterrupt):
         # CPython notes that an interrupt has left an exec of a text (importing a dataclass is one), and would
         # end by the signal whatever the exit code is; the next one clears the note.

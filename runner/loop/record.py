@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import accumulate
 from pathlib import Path
 
 import orjson
 
 from runner.interfaces import EventSink
+from runner.loop.course import has_failed
+from runner.loop.result import run_result
+from runner.loop.stopping import MAX_FAILURES
 from streams.errors import BadInput
 from streams.fail_points import reach
 from streams.files import read_bytes, sync_directory
@@ -26,11 +29,22 @@ class RunRecord:
     however the process that wrote it ended. ``events`` then holds the recorded whole steps, of ``take_up``
     candidates each, and the last of them is pushed again. The loop must produce the same events again, which
     checks that it is the same loop. If the run was rescored, ``events`` holds its newest revision, and
-    nothing can be added unless it is reopened.
+    nothing can be added unless it is reopened. What was taken up is pushed by ``push_again``.
+
+    ``publisher`` is a second sink, for readers elsewhere. A run that goes on pushes all that it recorded to
+    it again, but for ``published``. With ``holds_failures`` it gets neither the end of a run that failed or
+    was given up, nor the failures that the run would try again if it went on.
     """
 
     def __init__(
-        self, out_dir: Path, run_id: str, sink: EventSink | None, *, take_up: int | None = None
+        self,
+        out_dir: Path,
+        run_id: str,
+        sink: EventSink | None,
+        *,
+        take_up: int | None = None,
+        publisher: EventSink | None = None,
+        holds_failures: bool = False,
     ) -> None:
         self.path = out_dir / "trace.jsonl"
         self.run_id = run_id
@@ -39,7 +53,14 @@ class RunRecord:
         self._messages: list[TraceEvent | RunEnd] = []
         self._ends: list[int] = []
         self._pushed = 0
+        self._publisher = publisher
+        self._holds_failures = holds_failures
+        self._sent = 0
+        """Messages that the publisher has, or has before it."""
+        self._per_step = take_up or 1
         self._to_replay = 0
+        self.published: Collection[int] = ()
+        """Iterations that the publisher need not be given again."""
         self.stop_reason: str | None = None
         """Why the run ended; None if it has not."""
         if take_up is not None and self.path.exists():
@@ -107,11 +128,12 @@ class RunRecord:
         self._messages = [*self.events]
         self._ends = self._ends[:n_events]
         self._pushed = min(self._pushed, n_events)
+        self._sent = 0
         self._to_replay = n_events
         os.truncate(self.path, self._ends[-1] if self._ends else 0)
 
-    def push_revisions(self) -> None:
-        """Push the end and the revisions of a rescored run again."""
+    def push_again(self) -> None:
+        """Push what an earlier process may not have pushed: the last step, or the end and all revisions."""
         self._settle()
 
     def _settle(self) -> None:
@@ -124,17 +146,48 @@ class RunRecord:
         while len(self._ends) < len(self._messages):
             line = encode(self._messages[len(self._ends)]) + b"\n"
             start = self._ends[-1] if self._ends else 0
-            with self.path.open("r+b") as file:
-                file.seek(start)
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
+            self._write(line, start)
             self._ends.append(start + len(line))
             reach("record.written")
         while self._sink is not None and self._pushed < len(self._messages):
             self._sink.push(self._messages[self._pushed])
             self._pushed += 1
             reach("record.pushed")
+        due = self._due() if self._publisher is not None else 0
+        while self._publisher is not None and self._sent < due:
+            message = self._messages[self._sent]
+            if not (isinstance(message, TraceEvent) and message.iter_idx in self.published):
+                self._publisher.push(message)
+            self._sent += 1
+
+    def _write(self, line: bytes, start: int) -> None:
+        try:
+            with self.path.open("r+b") as file:
+                file.seek(start)
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+
+    def _due(self) -> int:
+        """How many messages the publisher may be given by now.
+
+        What is due stays due: a later failure holds back only failed steps right before it.
+        """
+        if not self._holds_failures or any(message.revision for message in self._messages[-1:]):
+            return len(self._messages)
+        if self.stop_reason is None:
+            return self._due_before_the_end()
+        if not run_result(self.run_id, self.events, self.stop_reason).failure:
+            return len(self._messages)
+        return before_failures(self.events, self._per_step, is_given_up=self.stop_reason == MAX_FAILURES)
+
+    def _due_before_the_end(self) -> int:
+        if not self._holds_failures:
+            return len(self.events)
+        might_be_given_up = any(map(has_failed, self.events[-self._per_step :]))
+        return before_failures(self.events, self._per_step, is_given_up=might_be_given_up)
 
     def _take_up(self, per_step: int) -> None:
         """Load the recorded events, but not a line or step that was cut short: it was never published."""
@@ -167,8 +220,8 @@ class RunRecord:
         os.truncate(self.path, self._ends[-1] if self._ends else 0)
         # A step is pushed before the next one is written, and all steps before the end is written.
         self._pushed = max(0, len(self._messages) - (1 if ended else per_step))
+        self._sent = self._due_before_the_end() if ended else 0
         self._to_replay = 0 if ended else len(self.events)
-        self._settle()
 
     def _take_up_rescored(self, messages: Sequence[TraceMessage], sizes: Sequence[int], n_own: int) -> None:
         """Load a run that has ended and was rescored; nothing of it is pushed yet."""
@@ -178,6 +231,7 @@ class RunRecord:
         self._messages = [*messages]
         self._ends = list(accumulate(sizes))
         self._pushed = n_own
+        self._sent = 0 if self._holds_failures else n_own
 
     def _check_replay(self, events: Sequence[TraceEvent]) -> None:
         first = len(self.events) - self._to_replay
@@ -189,6 +243,17 @@ class RunRecord:
                     "continue with those that the run was started with, or choose another --out"
                 )
         self._to_replay -= len(events)
+
+
+def before_failures(events: Sequence[TraceEvent], per_step: int, *, is_given_up: bool) -> int:
+    """How many candidates precede the failed steps at the end of a run, which it tries again if it goes on.
+
+    The step at which a run was given up is one of them, whatever else it has.
+    """
+    n = len(events) - (per_step if is_given_up else 0)
+    while n and all(map(has_failed, events[n - per_step : n])):
+        n -= per_step
+    return n
 
 
 def _differences(before: TraceEvent, event: TraceEvent) -> list[str]:

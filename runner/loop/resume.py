@@ -8,18 +8,17 @@ in use, which the run's folder keeps (``rewards/from_0003.json``: from candidate
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from msgspec import structs
 
-from runner.interfaces import AnyCritic, FailuresInARow, SnapshotSource, WorldModel
+from runner.interfaces import AnyCritic, EventSink, FailuresInARow, SnapshotSource, WorldModel
 from runner.loop.candidate import CandidateMaker, CandidateSpec, candidate_folder
-from runner.loop.course import has_failed
 from runner.loop.kept_rewards import KeptRewards
-from runner.loop.record import RunRecord
+from runner.loop.record import RunRecord, before_failures
 from runner.loop.refinement import RefinementLoop
 from runner.loop.rescoring import required_by
 from runner.loop.result import RunResult, run_result
@@ -32,11 +31,18 @@ INTERRUPTED = "interrupted"
 END_IS_TOLD = "its end is on Kafka, where it is final"
 
 
+class CannotContinue(Exception):
+    """A run must not go on; the message says why."""
+
+
 def run_or_resume(
     loop: RefinementLoop,
     *,
     interrupt_ends: bool = False,
     is_told: bool = False,
+    publisher: EventSink | None = None,
+    holds_failures: bool = False,
+    look: Callable[[Sequence[TraceEvent]], Collection[int]] = lambda _: (),
     before_end: Callable[[], None] = lambda: None,
 ) -> RunResult:
     """Like ``loop.run()``, but a repeated call after an interruption repeats no finished work.
@@ -49,12 +55,24 @@ def run_or_resume(
     ``RunResult.cannot_continue`` then says why. The controller must start from the same state as before, and
     a reward of texts must be the same; ``before_end`` may save what the controller learnt. ``max_failures``
     may be another one.
+
+    ``publisher`` and ``holds_failures`` are as in RunRecord. Before the first new candidate, ``look`` is
+    given the recorded ones; it gives the iterations that the publisher need not be given again, or raises
+    CannotContinue.
     Raises BadInput if the loop does not reach the recorded decisions again.
     """
-    record = RunRecord(loop.out_dir, loop.run_id, loop.sink, take_up=loop.candidates)
-    cannot_continue = _take_back(record, loop, is_told) if record.stop_reason is not None else ""
-    record.push_revisions()
-    if record.stop_reason is None:
+    record = RunRecord(
+        loop.out_dir,
+        loop.run_id,
+        loop.sink,
+        take_up=loop.candidates,
+        publisher=publisher,
+        holds_failures=holds_failures,
+    )
+    cannot_continue = _go_on(record, loop, is_told, look)
+    if record.stop_reason is not None or not cannot_continue:
+        record.push_again()
+    if record.stop_reason is None and not cannot_continue:
         past = _RecordedSteps(
             events={event.iter_idx: event for event in record.events},
             make_new=loop.make,
@@ -83,24 +101,38 @@ def run_or_resume(
     return replace(result, cannot_continue=cannot_continue)
 
 
-def _take_back(record: RunRecord, loop: RefinementLoop, is_told: bool) -> str:
+def _go_on(
+    record: RunRecord,
+    loop: RefinementLoop,
+    is_told: bool,
+    look: Callable[[Sequence[TraceEvent]], Collection[int]],
+) -> str:
     """Undo the run's end, if the run would continue when started now. Returns why that is impossible."""
-    made, per_step, reason = record.made, loop.candidates, record.stop_reason or ""
+    has_ended = record.stop_reason is not None
+    n = _kept(record, loop.candidates) if has_ended else len(record.events)
+    if n is None:
+        return ""
+    if has_ended and (why := END_IS_TOLD if is_told else _would_lose(record, n, loop)):
+        return why
+    try:
+        record.published = {idx for idx in look(record.made) if idx < n}
+    except CannotContinue as why:
+        return str(why)
+    if has_ended:
+        record.reopen(n)
+    return ""
+
+
+def _kept(record: RunRecord, per_step: int) -> int | None:
+    """How many candidates of a run that has ended stay if it goes on; None if it is over."""
+    made, reason = record.made, record.stop_reason or ""
     has_ended_well = not run_result(record.run_id, record.events, reason).failure
     if has_ended_well and reason not in (INTERRUPTED, MAX_FAILURES):
-        return ""
+        return None
     n = len(made)
-    if reason == MAX_FAILURES:
-        n -= per_step  # where it was given up, whatever else the step has
     if run_result(record.run_id, made, reason).failure:
-        while n and all(map(has_failed, made[n - per_step : n])):
-            n -= per_step
-    if reason != INTERRUPTED and n == len(made):
-        return ""
-    if cannot_continue := END_IS_TOLD if is_told else _would_lose(record, n, loop):
-        return cannot_continue
-    record.reopen(n)
-    return ""
+        n = before_failures(made, per_step, is_given_up=reason == MAX_FAILURES)
+    return None if reason != INTERRUPTED and n == len(made) else n
 
 
 def _would_lose(record: RunRecord, n: int, loop: RefinementLoop) -> str:

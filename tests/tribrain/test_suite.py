@@ -551,7 +551,8 @@ def test_a_suite_is_given_up_after_so_many_failed_runs_and_goes_on_once_that_is_
             assert calls.read_text().splitlines() == ["00000000", "00000000", "00000001", "00000001"] * tries
             last = capsys.readouterr().err.splitlines()[-1]
             assert last.startswith(
-                "tribrain: bench: given up, as 2 runs failed, one after the other; at last "
+                "tribrain: bench: given up, as 2 runs failed, one after the other: bench-00000000, "
+                "bench-00000001; at last "
             )
             assert "no checkpoint" in last
             assert last.endswith("; fix that and run the same command again: it continues")
@@ -572,19 +573,25 @@ def test_a_suite_of_which_nothing_could_be_made_ends_with_code_4(
         (bench / "gen.py").write_text(GENERATOR)
     said = capsys.readouterr()
     assert orjson.loads(said.out)["runs"][0]["failure"]
-    assert said.err.startswith("tribrain: bench: nothing could be made; at last ")
+    assert said.err.startswith("tribrain: bench: nothing could be made: bench-00000000; at last ")
 
 
-def test_a_run_that_did_not_fail_begins_the_count_of_failed_runs_anew(
-    bench: Path, tmp_path: Path, calls: Path
+def test_a_run_that_did_not_fail_begins_the_count_of_failed_runs_anew_and_the_failed_ones_are_named(
+    bench: Path, tmp_path: Path, calls: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (bench / "gen.py").write_text(f"import sys\nif '-00000001/' not in sys.argv[2]: sys.exit(1)\n{GENERATOR}")
     try:
-        done(suite(bench, tmp_path / "s", "--max-failures", "2"))
+        done(suite(bench, tmp_path / "s", "--max-failures", "2"), 4)
     finally:
         (bench / "gen.py").write_text(GENERATOR)
     failed = [run["failure"] != "" for run in summary_of(tmp_path / "s")["runs"]]
     assert failed == [True, False, True]
+    assert summary_of(tmp_path / "s")["given_up"] == ["bench-00000000", "bench-00000002"]
+    said = capsys.readouterr()
+    assert "bench: 1 of 3 runs finished" in said.out
+    assert "Failed or given up: 2 of 3 runs, " in (tmp_path / "s" / "report.html").read_text()
+    last = said.err.splitlines()[-1]
+    assert "2 of 3 runs failed or were given up: bench-00000000, bench-00000002; at last " in last
 
 
 @pytest.mark.parametrize("iters", ["1", "2"])
@@ -599,7 +606,8 @@ def test_a_judge_that_is_down_ends_a_suite_of_short_runs_which_goes_on_once_it_i
     done(arguments, 4)
     assert len(traces(tmp_path / "s")) == 2
     last = capsys.readouterr().err.splitlines()[-1]
-    assert "given up, as 2 runs failed, one after the other; at last critic judge: the critic ended" in last
+    assert "given up, as 2 runs failed, one after the other: " in last
+    assert "; at last critic judge: the critic ended" in last
     judge.write_text("print('{\"task\": 0.5}')")
     done(arguments)
     assert [len(lines) - 1 for lines in traces(tmp_path / "s").values()] == [int(iters)] * 3
@@ -611,7 +619,8 @@ def test_a_suite_whose_every_run_failed_ends_with_code_4_however_short_it_is(
 ) -> None:
     done(simulated(bench, tmp_path / "s", "--critic", "judge=false {video}", "--shard", "1/2"), 4)
     last = capsys.readouterr().err.splitlines()[-1]
-    assert ": every run failed; at last critic judge: the critic ended with status 1" in last
+    assert ": every run failed: " in last
+    assert "; at last critic judge: the critic ended with status 1" in last
 
 
 def test_a_run_of_a_suite_that_was_given_up_goes_on_after_a_rescoring(bench: Path, tmp_path: Path) -> None:
@@ -640,8 +649,10 @@ def test_a_suite_says_which_runs_cannot_continue_and_goes_on_with_the_others(
     (run_dir,) = (tmp_path / "s" / "runs").iterdir()
     done(["rescore", str(run_dir), "--critic", critic.replace("judge=", "other=")])
     capsys.readouterr()
-    done(arguments)
-    assert f"{run_dir.name}: cannot continue, as going on would lose scores" in capsys.readouterr().err
+    done(arguments, 4)
+    said = capsys.readouterr().err
+    assert f"{run_dir.name}: cannot continue, as going on would lose scores" in said
+    assert f"1 of 3 runs failed or were given up: {run_dir.name}; at last " in said.splitlines()[-1]
     runs = summary_of(tmp_path / "s")["runs"]
     assert [run["stop_reason"] for run in runs] == ["max_failures", "max_iters", "max_iters"]
 

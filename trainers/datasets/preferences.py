@@ -22,6 +22,7 @@ from trainers.datasets.near_duplicates import Frames
 from trainers.datasets.samples import OUTSIDE, Run, find_video, plain, read_runs
 from trainers.pairs.judgements import dimension_of
 from trainers.pairs.pairing import PairingRules, pairs_of_run
+from trainers.pairs.superseded import without_superseded
 from trainers.pairs.withdrawn import standing
 
 EQUAL_TEXTS = "pairs of two equal prompts"
@@ -35,6 +36,7 @@ OTHER_FIRST_FRAME = "pairs whose videos begin with different frames"
 OTHER_LABELS = "pairs with other labels"
 TIES = "pairs of which neither side is better"
 DIMENSIONS = "pairs that judge one dimension"
+SUPERSEDED = "pairs of scores that a rescoring replaced"
 CONTRADICTED = "pairs that other labels of the same two contradict"
 
 _SIDES = ("chosen", "rejected")
@@ -93,17 +95,25 @@ def pairs_of_runs(runs: Iterable[Run], rules: PairingRules) -> list[FoundPair]:
     return _by_id(FoundPair(pair=pair, run=run) for run in runs for pair in pairs_of_run(run.events, rules))
 
 
-def pairs_of_files(files: Iterable[Path], runs: Iterable[Run] = ()) -> list[FoundPair]:
+def pairs_of_files(
+    files: Iterable[Path], runs: Iterable[Run] = (), left_out: Counter[str] | None = None
+) -> list[FoundPair]:
     """The pairs of ``pairs.jsonl`` files, sorted by id; a repeated pair counts once. Raises BadInput.
 
-    Artifacts are looked up in the pair's run if it is one of ``runs``, otherwise beside the file.
+    Artifacts are looked up in the pair's run if it is one of ``runs``, otherwise beside the file. Pairs of
+    scores that a rescoring replaced, in whichever of the files, are left out.
     """
     known = {run.run_id: run for run in runs}
+    by_file = {file: standing(read_text_pairs(file)) for file in files}
+    kept, superseded = without_superseded([message for messages in by_file.values() for message in messages])
+    if left_out is not None:
+        left_out[SUPERSEDED] += superseded
+    in_force = {id(message) for message in kept}
     found = []
-    for file in files:
+    for file, messages in by_file.items():
         beside = _beside(file)
-        for pair in standing(read_text_pairs(file)):
-            if isinstance(pair, PreferencePair):
+        for pair in messages:
+            if isinstance(pair, PreferencePair) and id(pair) in in_force:
                 sides = [str(pair.meta.get(f"{side}_run_id") or pair.run_id) for side in _SIDES]
                 run, other = (
                     known.get(name)

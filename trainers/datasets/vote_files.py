@@ -156,6 +156,12 @@ def unusable_as_csv(unusable: Iterable[UnusableEntry]) -> bytes:
     return out.getvalue().encode(errors="surrogatepass")
 
 
+def row_key(vote: Vote, sides: Sequence[Place]) -> str:
+    """``Statement.key`` of a row: who said it, about which two candidates, and when."""
+    one, other = sides
+    return "\0".join(map(str, ("row", vote.annotator, *one, *other, vote.dimension, vote.voted_at)))
+
+
 def _take(found: VoteFile, place: str, original: Any, statement: Callable[[], tuple[Vote, str]]) -> None:
     try:
         vote, key = statement()
@@ -197,7 +203,10 @@ def _of_line(line: bytes, place: str) -> tuple[Vote, str]:
 
 
 def _vote(said: dict[str, Any], place: str) -> tuple[Vote, str]:
-    """A vote with its own id unchanged; any other identified by who said it, about what, and when."""
+    """A vote with its own id unchanged; any other identified by who said it, about what, and when.
+
+    Whichever side a named person saw a candidate on, it is one statement.
+    """
     answer = said.get("answer")
     if isinstance(answer, str) and answer not in _ANSWERS:  # the contract's own list has null, too
         raise BadInput(f"answer: {not_allowed(answer, _ANSWERS)}")
@@ -205,8 +214,7 @@ def _vote(said: dict[str, Any], place: str) -> tuple[Vote, str]:
     vote = _checked(said if named else {**said, "vote_id": _UNNAMED}, place)
     if named:
         return vote, ""
-    key = (vote.annotator, *vote.left, *vote.right, vote.dimension, vote.voted_at)
-    return vote, "\0".join(map(str, ("row", *key)))
+    return vote, row_key(vote, sorted((vote.left, vote.right)) if vote.annotator else (vote.left, vote.right))
 
 
 def _of_annotation(

@@ -19,8 +19,9 @@ from streams.messages.candidates import Place
 from streams.messages.votes import Vote
 from trainers.datasets.preferences import content_id
 from trainers.datasets.samples import Run, find_video
-from trainers.datasets.vote_files import Statement, read_csv, read_json_lines
+from trainers.datasets.vote_files import Statement, read_csv, read_json_lines, row_key
 
+_SWAPPED = {"left": "right", "right": "left"}
 KEY = "import_key"
 """Field in ``meta`` of an imported vote: hash of what identifies the statement."""
 
@@ -36,7 +37,7 @@ def new_votes(statements: Sequence[Statement], known: Iterable[Vote]) -> list[Vo
     answers: dict[str, list[Vote]] = {}
     for vote in known:
         ids.add(vote.vote_id)
-        if key := str(vote.meta.get(KEY, "")):
+        if key := _key_of(vote):
             answers.setdefault(key, []).append(vote)
     new: list[tuple[int, Vote]] = []
     for key, said in _by_key(statements).items():
@@ -109,15 +110,31 @@ def _by_key(statements: Sequence[Statement]) -> dict[str, list[tuple[int, Vote]]
     return by_key
 
 
+def _key_of(vote: Vote) -> str:
+    """``KEY`` of an imported vote, empty for any other.
+
+    Earlier versions told rows with swapped sides apart; their keys become those of now.
+    """
+    key = str(vote.meta.get(KEY, ""))
+    if vote.annotator and key == _hash(row_key(vote, (vote.left, vote.right))):
+        return _hash(row_key(vote, sorted((vote.left, vote.right))))
+    return key
+
+
 def _unsaid(said: Sequence[tuple[int, Vote]], known: Sequence[Vote]) -> list[tuple[int, Vote]]:
     """The answers in a file that are not known; a repeated answer counts once."""
-    steps = [each for n, each in enumerate(said) if n == 0 or said[n - 1][1].answer != each[1].answer]
-    mine, theirs = [vote.answer for _, vote in steps], [vote.answer for vote in known]
+    steps = [each for n, each in enumerate(said) if n == 0 or _stated(said[n - 1][1]) != _stated(each[1])]
+    mine, theirs = [_stated(vote) for _, vote in steps], [_stated(vote) for vote in known]
     if mine == theirs[: len(mine)]:
         return []
     if theirs == mine[: len(theirs)]:
         return steps[len(theirs) :]
     return steps[-1:] if mine[-1] != theirs[-1] else []
+
+
+def _stated(vote: Vote) -> str | None:
+    """The answer as it is when the candidates are shown in their order."""
+    return _SWAPPED.get(vote.answer or "", vote.answer) if vote.left > vote.right else vote.answer
 
 
 def _hash(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from streams.errors import BadInput
@@ -39,3 +40,13 @@ def as_pairs(comparisons: Comparisons, model: str, ignore: Collection[str] = ())
         except BadInput as error:
             raise BadInput(f"comparison {at}: {error}") from None
     return list(given)
+
+
+def current_pairs(comparisons: Comparisons, model: str, ignore: Collection[str] = ()) -> list[PairMessage]:
+    """As ``as_pairs``, without pairs of scores that a rescoring replaced; a warning says how many."""
+    from trainers.pairs.superseded import without_superseded  # not at the top: NumPy takes a while to load
+
+    kept, left_out = without_superseded(as_pairs(comparisons, model, ignore))
+    if left_out:
+        warnings.warn(f"left out: pairs of scores that a rescoring replaced ({left_out})", stacklevel=3)
+    return kept

@@ -14,7 +14,7 @@ from streams.messages.refusals import shown
 from trainers.evidence.evaluate import figures, measure_snapshot, task_numbers, ties_of
 from trainers.pairs.judgements import dimension_of
 from trainers.pairs.withdrawn import standing
-from tribrain.api.comparisons import Comparisons, as_pairs
+from tribrain.api.comparisons import Comparisons, current_pairs
 from tribrain.api.reward import Reward
 
 Interval = tuple[float, float]
@@ -69,7 +69,7 @@ def evaluate(
     wanted = dimension_called(dimension)
     unseen = [
         replace(pair, task_id=pair.task_id or pair.run_id)
-        for pair in standing(as_pairs(comparisons, reward.model, ignore))
+        for pair in standing(current_pairs(comparisons, reward.model, ignore))
         if isinstance(pair, PreferencePair) and dimension_of(pair) == wanted
     ]
     if not unseen:

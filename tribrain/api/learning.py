@@ -9,7 +9,7 @@ from streams.errors import BadInput
 from streams.messages.contracts import PairsEnd, PreferencePair
 from streams.messages.refusals import shown
 from trainers.bradley_terry.estimators import DEFAULT_LEARNER, LearnerName, Recipe
-from tribrain.api.comparisons import Comparisons, as_pairs
+from tribrain.api.comparisons import Comparisons, as_pairs, current_pairs
 from tribrain.api.reward import Reward
 
 
@@ -49,7 +49,7 @@ def learn(
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
         raise BadInput(f"epochs: found {shown(epochs)}; expected a whole number of at least 1")
     recipe = Recipe(learner=learner)
-    pairs = as_pairs(comparisons, model, ignore)
+    pairs = current_pairs(comparisons, model, ignore)
     from trainers.online.train import train_on_pairs  # not at the top: numba takes a while to load
 
     return Reward(train_on_pairs(pairs, model=model, recipe=recipe, epochs=epochs, seed=seed))

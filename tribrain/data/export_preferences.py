@@ -137,7 +137,7 @@ def export_preferences(**given: Any) -> None:
         check_place(chosen.out, _SCHEMA, replace=chosen.replace)
     left_out: Counter[str] = Counter()
     rules = PairingRules(strategy=chosen.strategy, min_gap=chosen.min_gap, top_k=chosen.top_k)
-    found = labelled(_found(chosen.runs, chosen.pairs, rules), chosen.sources, left_out)
+    found = labelled(_found(chosen.runs, chosen.pairs, rules, left_out), chosen.sources, left_out)
     if chosen.pairs_format == "trl":
         rows = trl_rows(found, left_out)
         _check(rows, left_out)
@@ -179,12 +179,14 @@ def export_preferences(**given: Any) -> None:
             click.echo(f"left out: {reason} ({number})")
 
 
-def _found(runs: Sequence[Path], pairs: Sequence[Path], rules: PairingRules) -> list[FoundPair]:
+def _found(
+    runs: Sequence[Path], pairs: Sequence[Path], rules: PairingRules, left_out: Counter[str]
+) -> list[FoundPair]:
     read = read_runs(runs)
     if not pairs:
         return pairs_of_runs(read, rules)
     try:
-        return pairs_of_files(pairs, read)
+        return pairs_of_files(pairs, read, left_out)
     except ContractError as error:
         raise BadInput(f"{error}; a pair has goal_instruction, chosen_prompt and rejected_prompt") from None
 

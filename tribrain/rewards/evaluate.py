@@ -41,6 +41,7 @@ from trainers.pairs.judgements import dimension_of
 from trainers.pairs.weights import task_of, task_of_text
 from trainers.pairs.withdrawn import standing
 from tribrain.rewards.evaluation_table import Counts, print_table, warn
+from tribrain.rewards.pair_files import read_current
 from tribrain.rewards.result_plots import reliability_plot
 from tribrain.shell import options
 from tribrain.shell.command import Command
@@ -214,13 +215,14 @@ def _of_text_model(
 
 
 def _pairs(
-    path: Path, dimension: str = "", read: Callable[[Path], Sequence[PairMessage]] = read_pairs
+    path: Path, dimension: str = "", read: Callable[[Path], list[PairMessage]] = read_pairs
 ) -> list[PreferencePair]:
     """Those on the dimension, with names of tasks that tell models and files apart left as they are.
 
     Raises BadInput.
     """
-    of_any = [message for message in standing(read(path)) if isinstance(message, PreferencePair)]
+    messages = standing(read_current([path], read))
+    of_any = [message for message in messages if isinstance(message, PreferencePair)]
     if not of_any:
         raise BadInput(f"{path}: holds no pairs; expected one a line")
     counts = Counter(dimension_of(pair) or OVERALL for pair in of_any)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +22,7 @@ from streams.messages.files import read_text_pairs
 from trainers.lora.extra import require_extra
 from trainers.lora.settings import LoraSettings, Pooling, Precision
 from trainers.pairs.withdrawn import standing
+from tribrain.rewards.pair_files import read_current
 from tribrain.rewards.training_plot import training_plot
 from tribrain.shell import lora_options, options
 from tribrain.shell.command import Command
@@ -203,7 +204,7 @@ def train_lora_rm(**given: Any) -> None:
     # Not at the top: --help needs none of it.
     from trainers.lora.texts import select, split_by_task
 
-    messages = [pair for path in chosen.pairs for pair in _pairs(path)]
+    messages = _pairs(chosen.pairs)
     selected = select(messages, chosen.sources)
     train, held_out = split_by_task(selected.pairs, settings.held_out, settings.seed)
     require_extra()
@@ -248,9 +249,10 @@ def train_lora_rm(**given: Any) -> None:
         _say(reward, chosen.out)
 
 
-def _pairs(path: Path) -> list[PreferencePair]:
+def _pairs(paths: Sequence[Path]) -> list[PreferencePair]:
     try:
-        return [pair for pair in standing(read_text_pairs(path)) if isinstance(pair, PreferencePair)]
+        messages = standing(read_current(paths, read_text_pairs))
+        return [pair for pair in messages if isinstance(pair, PreferencePair)]
     except ContractError as error:
         raise BadInput(f"{error}; a pair has goal_instruction, chosen_prompt and rejected_prompt") from None
 

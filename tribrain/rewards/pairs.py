@@ -17,6 +17,7 @@ from trainers.bradley_terry.estimators import DEFAULT_LEARNER, LearnerName, Reci
 from trainers.bradley_terry.reward import reward_on
 from trainers.pairs.pairing import PairingRules, pairs_of_run
 from trainers.pairs.withdrawn import standing
+from tribrain.rewards.pair_files import read_current
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.option_types import PATH, FiniteFloat, Integer
@@ -110,7 +111,7 @@ def train_preference_rm(
         raise BadInput("--lr is for --learner river-logistic; laplace has no learning rate: leave it out")
     recipe = Recipe(learner=learner or ("river-logistic" if given else DEFAULT_LEARNER), parameters=given)
     try:
-        messages = [message for path in pairs for message in read_pairs(path)]
+        messages = read_current(pairs, read_pairs)
     except ContractError as error:
         raise BadInput(f"{error}; export the pairs again with tribrain pairs export") from None
     with progress() as bar:

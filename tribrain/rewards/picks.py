@@ -16,6 +16,7 @@ from streams.messages.codec import ContractError
 from streams.messages.files import read_candidates, read_pairs
 from trainers.bradley_terry.estimators import LEARNERS, LearnerName
 from trainers.pairs.withdrawn import standing
+from tribrain.rewards.pair_files import read_current
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.option_types import FiniteFloat
@@ -56,7 +57,7 @@ def evaluate_picks(
     in the training pairs. Intervals are 95% of a bootstrap over tasks.
     """
     try:
-        messages = standing(read_pairs(pairs))
+        messages = standing(read_current([pairs], read_pairs))
     except ContractError as error:
         raise BadInput(f"{error}; a pair has task_id, label_source and the critics of both sides") from None
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from streams.messages.codec import ContractError, encode
 from streams.messages.contracts import PairMessage
 from streams.messages.files import read_text_pairs
 from trainers.pairs.withdrawn import standing
+from tribrain.rewards.pair_files import read_current
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.output import progress, write_output
@@ -32,7 +34,7 @@ def train_text_rm(pairs: tuple[Path, ...], out: Path, model: str, as_json: bool)
     learnt, which gives the model's accuracy and log loss. A pair needs goal_instruction, chosen_prompt and
     rejected_prompt.
     """
-    messages = [message for path in pairs for message in _read(path)]
+    messages = _read(pairs)
 
     from trainers.text.train import train_on_texts
 
@@ -57,8 +59,8 @@ def train_text_rm(pairs: tuple[Path, ...], out: Path, model: str, as_json: bool)
         click.echo(f"  {counted(equal, 'pair')} with two equal texts: nothing is learnt from equal texts")
 
 
-def _read(path: Path) -> list[PairMessage]:
+def _read(paths: Sequence[Path]) -> list[PairMessage]:
     try:
-        return standing(read_text_pairs(path))
+        return standing(read_current(paths, read_text_pairs))
     except ContractError as error:
         raise BadInput(f"{error}; a pair has goal_instruction, chosen_prompt and rejected_prompt") from None

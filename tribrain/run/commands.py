@@ -31,6 +31,7 @@ from streams.errors import BadInput, counted
 from tribrain.run.critics import say_who_judges
 from tribrain.run.folder import RUN_LOCK, RunFolder
 from tribrain.run.generator_lines import GeneratorLines
+from tribrain.run.looked_up import look_on_kafka
 from tribrain.run.plan import CONFIG_NAME, RunPlan, settings_of
 from tribrain.run.refinement import Refinement, RefinementOptions, open_refinement
 from tribrain.run.refinement_options import refinement_options, reward_name
@@ -221,19 +222,26 @@ def run_world(world: WorldModel, given: RunOptions, lines: GeneratorLines | None
             ),
             interrupt_ends=True,
             is_told=refinement.settings is not None,
+            publisher=sink.publisher,
+            look=look_on_kafka(refinement.settings, plan.run_id, is_named=run_id is not None),
             before_end=partial(shared.add, out, plan.run_id, thompson),
         )
     refinement.say_what_was_refused()
-    if result.cannot_continue and not result.failure:
-        how = "interrupted" if result.stop_reason == INTERRUPTED else "given up"
-        raise BadInput(f"{out}: the run was {how} and {_cannot_continue(result)}")
+    if result.cannot_continue and not (result.failure and result.stop_reason):
+        how = {"": "", INTERRUPTED: "was interrupted and "}.get(result.stop_reason, "was given up and ")
+        raise BadInput(f"{out}: the run {how}{_cannot_continue(result)}")
     if result.best_score is not None:
         say_who_judges(refinement.critics)
     _say(result, out, given.as_json)
     if result.stop_reason == INTERRUPTED:
         raise KeyboardInterrupt
     if result.failure:
-        again = f"; it {_cannot_continue(result)}" if result.cannot_continue else ""
+        again = ""
+        if result.cannot_continue:
+            again = f"; it {_cannot_continue(result)}"
+        elif refinement.settings is not None:
+            rescore = f"tribrain run rescore {out} judges what it has, " if result.critic_failed else ""
+            again = f"; its end is for Kafka, where it is final: {rescore}--fresh begins anew"
         raise NothingMade(f"{result.run_id}: {_why_it_failed(result)}; at last {result.failure}{again}")
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class RunSink:
-    """An event sink that shows progress, counts failed critics, and passes events on to the publisher.
+    """An event sink that shows progress and counts failed critics. ``publisher`` is the way to Kafka.
 
     Where ``shown`` has no terminal, each step is a line on standard error that begins with ``lines``, unless
     that is None. Revisions of a rescored run are no progress, as nothing is made.
@@ -43,7 +43,7 @@ class RunSink:
         lines: str | None,
         metrics: RunMetrics,
     ) -> None:
-        self._publisher = publisher
+        self.publisher = publisher
         self._metrics = metrics
         self._shown = shown
         self._bar = shown.add_task("videos", total=steps * candidates, best="", line="")
@@ -58,8 +58,6 @@ class RunSink:
         return None if self._shown.disable else lambda line: self._shown.update(self._bar, line=line)
 
     def push(self, event: TraceEvent | RunEnd) -> None:
-        if self._publisher is not None:
-            self._publisher.push(event)
         self._messages.append(event)
         if isinstance(event, TraceEvent) and not event.revision:
             self._metrics.took(event)

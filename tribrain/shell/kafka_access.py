@@ -62,7 +62,7 @@ SERVICES: Mapping[str, KafkaUse] = {
         publishes="bt",
     ),
     "run simulated, run subprocess, run wow, suite run, run rescore": KafkaUse(
-        read=("snapshots",), write=("trace",)
+        read=("trace", "snapshots"), write=("trace",)
     ),
     "ui, serve page": KafkaUse(
         read=("trace", "pairs", "votes", "snapshots", "dead-letters"), write=("votes",)

@@ -18,16 +18,16 @@ from rich.progress import Progress
 
 from runner.loop.controller import ThompsonController
 from runner.loop.refinement import RefinementLoop
-from runner.loop.resume import END_IS_TOLD, run_or_resume
+from runner.loop.resume import run_or_resume
 from runner.loop.shared_controller import SharedController
-from runner.loop.stopping import MAX_FAILURES
 from runner.loop.suite import Prompts, Shard, SuiteTask, read_prompts, with_images
-from streams.errors import BadInput, counted
+from streams.errors import BadInput
 from streams.fail_points import reach
 from streams.spool.place import other_spools, spool_of
 from tribrain.run.commands import fields_of
 from tribrain.run.critics import say_who_judges
 from tribrain.run.generator_lines import GeneratorLines
+from tribrain.run.looked_up import look_on_kafka
 from tribrain.run.plan import CONFIG_NAME, contents_of, settings_of
 from tribrain.run.refinement import PUBLISHED_TEXTS, Refinement, RefinementOptions, open_refinement
 from tribrain.run.refinement_options import refinement_options, reward_name
@@ -39,7 +39,7 @@ from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.option_types import PATH
 from tribrain.shell.settings_sources import keep_config
 from tribrain.suite.folder import SuiteFolder, SuitePlan, SuiteRun, contents_of_task
-from tribrain.suite.outcome import in_words, tell_outcome
+from tribrain.suite.outcome import in_words, tell_outcome, why_not_finished
 from tribrain.suite.worlds import WORLD_OPTIONS, WorldFactory, world_factory, world_options
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]*[A-Za-z0-9_-]")
@@ -182,18 +182,9 @@ def run_suite(**given: Any) -> None:
     if any(run.best_score is not None for run in runs):
         say_who_judges(refinement.critics)
     tell_outcome(folder, plan, as_json=chosen.as_json)
-    if failed and failed == refinement.given.max_failures:
-        raise NothingMade(
-            f"{plan.suite}: given up, as {counted(failed, 'run')} failed, one after the other; at last "
-            f"{runs[-1].failure}; fix that and run the same command again: it continues"
-        )
-    if runs and all(run.failure for run in runs):
-        what = "every run failed"
-        if all(run.best_score is None for run in runs):
-            what = "nothing could be made"
-        final = len(work.cannot_continue)
-        why = f"; {final} of {len(runs)} cannot continue; for new ones choose another --out" if final else ""
-        raise NothingMade(f"{plan.suite}: {what}; at last {runs[-1].failure}{why}")
+    is_over = failed > 0 and failed == refinement.given.max_failures
+    if why := why_not_finished(runs, work.cannot_continue, in_a_row=failed if is_over else 0):
+        raise NothingMade(f"{plan.suite}: {why}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,11 +205,13 @@ class _Work:
     """Id of each run that failed or was given up, and stays so, to why."""
 
     def finished(self, task: SuiteTask) -> SuiteRun | None:
-        """A run that failed or was given up goes on; one whose end is on Kafka cannot."""
-        run = self.folder.finished(task.run_id(self.plan.suite))
-        if run is None or self.refinement.settings is not None:
-            return run
-        return None if _should_go_on(run) else run
+        """A run that failed or was given up is not finished: it goes on, or is sent once it was rescored."""
+        run_id = task.run_id(self.plan.suite)
+        run = self.folder.finished(run_id)
+        if run is None or run.is_given_up:
+            return None
+        is_to_be_sent = self.refinement.settings is not None and self.folder.was_held_back(run_id)
+        return None if is_to_be_sent else run
 
     def _waits_for_kafka(self, out: Path) -> bool:
         if self.refinement.settings is None:
@@ -232,8 +225,6 @@ class _Work:
         refinement = self.refinement
         with self.folder.held(run_id) as out:
             finished = self.finished(task)
-            if finished is not None and _should_go_on(finished):
-                self.cannot_continue[run_id] = END_IS_TOLD
             if finished is not None and not self._waits_for_kafka(out):
                 return finished
             name = f"{run_id}: " if self.says_lines else None
@@ -258,7 +249,9 @@ class _Work:
                         sink=sink,
                         **refinement.of_loop,
                     ),
-                    is_told=refinement.settings is not None,
+                    publisher=sink.publisher,
+                    holds_failures=True,
+                    look=look_on_kafka(refinement.settings, run_id),
                     before_end=partial(self.controller.add, out, run_id, controller),
                 )
             if result.cannot_continue:
@@ -269,16 +262,13 @@ class _Work:
         return run
 
 
-def _should_go_on(run: SuiteRun) -> bool:
-    return bool(run.failure) or run.stop_reason == MAX_FAILURES
-
-
 def _say_plan(
     refinement: Refinement, folder: SuiteFolder, wanted: SuitePlan, tasks: Sequence[SuiteTask], as_json: bool
 ) -> None:
     begun = folder.begun(wanted)
     plan = begun or wanted
-    finished = sum(folder.finished(task.run_id(plan.suite)) is not None for task in tasks)
+    runs = [folder.finished(task.run_id(plan.suite)) for task in tasks]
+    finished = sum(run is not None and not run.is_given_up for run in runs)
     facts = {
         "suite": plan.suite,
         "world": plan.world,

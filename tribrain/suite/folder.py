@@ -19,6 +19,7 @@ import orjson
 
 from runner.critics.opinion import is_missing
 from runner.loop.result import RunResult, run_result
+from runner.loop.stopping import MAX_FAILURES
 from runner.loop.suite import SuiteTask
 from streams.errors import BadInput, counted
 from streams.messages.contracts import TraceEvent
@@ -77,6 +78,11 @@ class SuiteRun:
     failure: str
     """What went wrong at last, where nothing could be judged, a critic failed on every video, or the run was
     given up; else empty."""
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether the run is not finished, though it has an end: the suite goes on with it, if it can."""
+        return bool(self.failure) or self.stop_reason in ("", MAX_FAILURES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +160,11 @@ class SuiteFolder:
         """What became of a run; where it was rescored, what its newest revision says of that."""
         path = self.run_dir(run_id) / _RESULT
         return _as_judged_now(_read(path, SuiteRun), path.parent) if path.is_file() else None
+
+    def was_held_back(self, run_id: str) -> bool:
+        """Whether a run ended so that Kafka did not get all of it, whatever was rescored since."""
+        path = self.run_dir(run_id) / _RESULT
+        return path.is_file() and _read(path, SuiteRun).is_given_up
 
     def all_finished(self) -> list[SuiteRun]:
         """By index."""

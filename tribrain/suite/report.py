@@ -23,7 +23,6 @@ def build_suite_report(path: Path) -> WrittenReport:
     runs = [_traced(folder, run) for run in finished]
     length = max((len(run.events) for run in runs), default=0)
     curve = mean_curve("mean", [run.scores for run in runs], length)
-    lacking = plan.n_tasks - len(runs)
     return write_report(
         path,
         "Suite",
@@ -34,13 +33,25 @@ def build_suite_report(path: Path) -> WrittenReport:
         ],
         headline=_headline(runs),
         lead=_lead(runs),
-        notes=[f"Not finished: {lacking} of {counted(plan.n_tasks, 'run')}. The report shows the others."]
-        if lacking
-        else [],
+        notes=_notes(plan, finished),
         figures=_figures(plan, finished),
         plot=course_plot("Critics' score of the best video so far", [curve], counted="video of a run"),
         facts=_facts(plan, finished),
     )
+
+
+def _notes(plan: SuitePlan, runs: Sequence[SuiteRun]) -> list[str]:
+    """What the report lacks, or has in part."""
+    notes = []
+    if lacking := plan.n_tasks - len(runs):
+        notes.append(
+            f"Not finished: {lacking} of {counted(plan.n_tasks, 'run')}. The report shows the others."
+        )
+    if given_up := sum(run.is_given_up for run in runs):
+        notes.append(
+            f"Failed or given up: {given_up} of {counted(plan.n_tasks, 'run')}, shown as far as they came."
+        )
+    return notes
 
 
 def _traced(folder: SuiteFolder, run: SuiteRun) -> TracedRun:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from trainers.datasets.vote_files import (
     read_json_lines,
     read_label_studio,
 )
-from trainers.datasets.vote_import import VideoPlaces, new_votes, votes_on_unknown
+from trainers.datasets.vote_import import KEY, VideoPlaces, new_votes, votes_on_unknown
 
 NOWHERE: Mapping[str, Sequence[Place]] = {}
 
@@ -254,6 +255,41 @@ def test_who_says_something_else_later_takes_back_what_was_said_before() -> None
     (corrected,) = new_votes(lines(ANN_RIGHT).statements, first)
     assert corrected.takes_back == first[0].vote_id
     assert new_votes(lines(ANN_RIGHT).statements, [*first, corrected]) == []
+
+
+SWAPPED = {"left_run_id": "run-b", "left_iter_idx": 3, "right_run_id": "run-a", "right_iter_idx": 0}
+
+
+@pytest.mark.parametrize("first", [ANN_LEFT, ANN_RIGHT])
+@pytest.mark.parametrize("swapped", [{}, SWAPPED])
+def test_who_prefers_the_other_one_later_takes_that_back_whichever_side_it_was_on(
+    first: dict[str, Any], swapped: dict[str, Any]
+) -> None:
+    """The same side of swapped candidates is the other candidate."""
+    rows = [first | swapped, first | ({} if swapped else SWAPPED)]
+    votes = new_votes(lines(*rows).statements, [])
+    assert said(votes) == [(first["answer"], False), (first["answer"], True)]
+    assert new_votes(lines(*rows).statements, votes) == []
+
+
+def test_the_same_preference_with_the_sides_swapped_is_one_vote_of_a_person_and_two_of_nobody_named() -> None:
+    assert len(new_votes(lines(ANN_LEFT, ANN_RIGHT | SWAPPED).statements, [])) == 1
+    assert len(new_votes(lines({"answer": "left"}, {"answer": "right"} | SWAPPED).statements, [])) == 2
+
+
+def test_a_tie_with_the_sides_swapped_is_the_same_tie() -> None:
+    tie = {"annotator": "ann", "answer": "tie"}
+    assert len(new_votes(lines(tie, tie | SWAPPED).statements, [])) == 1
+
+
+def test_what_an_earlier_version_imported_with_the_sides_swapped_is_known() -> None:
+    (statement,) = lines(ANN_LEFT | SWAPPED).statements
+    vote = replace(statement.vote, vote_id="v")
+    key = "\0".join(["row", "ann", "run-b", "3", "run-a", "0", "", ""])
+    known = replace(vote, meta={KEY: hashlib.sha256(key.encode()).hexdigest()[:32]})
+    assert new_votes(lines(ANN_LEFT | SWAPPED).statements, [known]) == []
+    (corrected,) = new_votes(lines(ANN_RIGHT | SWAPPED).statements, [known])
+    assert corrected.takes_back == "v"
 
 
 def test_the_same_answer_twice_in_a_row_of_one_person_is_one_vote_and_of_nobody_named_two() -> None:
