@@ -46,7 +46,7 @@ test: $(LORA_READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 # Into build/site. A broken link or anchor fails, and so does what a reader's browser would fetch from elsewhere.
 docs: $(READY)
