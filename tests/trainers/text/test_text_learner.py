@@ -142,7 +142,7 @@ def test_a_tie_while_the_run_went_on_leaves_the_first_late_vote_evidence() -> No
 
 
 def test_pairs_that_judge_dimensions_alone_are_nothing_to_learn_texts_from() -> None:
-    with pytest.raises(BadInput, match="all 2 pairs judge one dimension"):
+    with pytest.raises(BadInput, match="found 2 pairs, each on one dimension"):
         train_on_texts([replace(pair, dimension="physics") for pair in polite_pairs(2)])
 
 
@@ -319,7 +319,7 @@ def test_a_state_of_another_version_is_bad_input() -> None:
             [text_pair("a", "a")],
             "nothing to learn from: found 1 pair, none with two different texts",
         ),
-        ([text_pair("a", "b", weight=0)], "nothing to learn from: found 1 pairs"),
+        ([text_pair("a", "b", weight=0)], "nothing to learn from: found 1 pair, none"),
         (
             [text_pair("a", "b", model="m")],
             "found 1 pair, none for the model 'default'; give --model: 'm'",
