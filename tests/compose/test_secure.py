@@ -62,7 +62,9 @@ def test_who_has_no_login_is_not_let_in(stack: Stack) -> None:
 
 
 def test_a_login_is_for_what_it_was_made_for(stack: Stack, tmp_path: Path) -> None:
-    refused = _tribrain(stack.login, "vote", "--import", str(tmp_path / "votes.csv"))
+    votes = tmp_path / "votes.csv"
+    votes.write_text("left_run_id,left_iter_idx,right_run_id,right_iter_idx,answer\na,0,a,1,left\n")
+    refused = _tribrain(stack.login, "vote", "--import", str(votes))
     assert refused.returncode == BAD_INPUT
     assert "user 'host' may not Write on topic 'tribrain.votes' at" in refused.stderr
 
