@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from runner.worlds.group_lock import note_group, taken_for_a_group
+from streams.files import disk_is_full
 from streams.kafka.security_sources import without_secrets
 
 LOG_NAME = "generator.log"
@@ -128,6 +129,8 @@ def run_to_end(
                 locks=locks,
             )
         except (OSError, ValueError) as error:  # ValueError: a NUL in the prompt
+            if disk_is_full(error):
+                raise
             return f"could not be started: {error}"
         try:
             so_far, since = achieved(), time.monotonic()

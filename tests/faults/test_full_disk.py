@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from runner.video import write_as_mp4, write_video
+from runner.worlds.process import run_to_end
 from streams.kafka.reader import read_topic
 from streams.kafka.settings import TOPIC_PREFIX_VARIABLE, Settings
 from streams.spool import queue
@@ -63,6 +64,16 @@ def test_a_run_whose_disk_is_full_ends_with_one_line_and_goes_on_once_there_is_r
     filler.unlink()
     assert code_of(*arguments, "--out", str(disk / "a")) == 0
     assert len((disk / "a" / "trace.jsonl").read_bytes().splitlines()) == 7
+
+
+def test_a_generator_that_cannot_be_started_for_lack_of_room_is_no_generator_that_failed(
+    disk: Path, tmp_path: Path
+) -> None:
+    lock = disk / "generator.lock"
+    lock.touch()
+    fill(disk)
+    with pytest.raises(OSError, match="No space left on device"):
+        run_to_end(["true"], tmp_path / "generator.log", timeout_s=10.0, locks=[lock])
 
 
 def test_what_the_spool_had_no_room_for_is_sent_when_the_run_goes_on(

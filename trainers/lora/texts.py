@@ -12,7 +12,7 @@ import orjson
 from streams.errors import BadInput, counted
 from streams.messages.contracts import TRUSTED_SOURCES, PreferencePair
 from trainers.evidence.proxies import label_weights
-from trainers.pairs.judgements import dimension_of
+from trainers.pairs.judgements import dimension_of, lacks_a_text
 from trainers.pairs.weights import task_of_text
 
 HELD_OUT_ALWAYS = 0.2
@@ -81,7 +81,7 @@ def select(pairs: Sequence[PreferencePair], sources: Sequence[str] = ()) -> Sele
         why = f"label sources {', '.join(used)}: none is trusted, so all are used"
     of_source = [pair for pair in pairs if pair.label_source in used and not dimension_of(pair)]
     decided = [pair for pair in of_source if not pair.tie]
-    written = [pair for pair in decided if pair.chosen_prompt.strip() and pair.rejected_prompt.strip()]
+    written = [pair for pair in decided if not lacks_a_text(pair)]
     texts = tuple(
         TextPair(
             task=task_of_text(pair),

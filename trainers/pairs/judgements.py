@@ -71,6 +71,11 @@ def is_asked_for(pair: PreferencePair) -> bool:
     return bool(rule) and rule != RANDOM_RULE
 
 
+def lacks_a_text(pair: PreferencePair) -> bool:
+    """Whether one of the two prompts is empty or only white space."""
+    return not (pair.chosen_prompt.strip() and pair.rejected_prompt.strip())
+
+
 def fact_of(pair: PreferencePair, judgement: PairJudgement | None) -> str:
     """Identifies a repeated statement; another person's, or a different answer, is another fact."""
     if is_withdrawal(pair):

@@ -18,7 +18,7 @@ from streams.messages.contracts import TRUSTED_SOURCES, PairMessage, PairsEnd, P
 from trainers.bradley_terry.losses import Gain, gain_of_pair
 from trainers.evidence.evidence import Evidence
 from trainers.other_version import a_count, reading_state_of
-from trainers.pairs.judgements import dimension_of, fact_of, is_asked_for, judgement_of
+from trainers.pairs.judgements import dimension_of, fact_of, is_asked_for, judgement_of, lacks_a_text
 from trainers.pairs.pairing import LIVE_SOURCES
 from trainers.pairs.seen import Counts, KnownPairs, PastTasks
 from trainers.pairs.weights import SOURCE_WEIGHTS, task_of, task_of_text, weight_of_each, weight_of_nth
@@ -49,6 +49,8 @@ class TextLearner:
         self.version = 0
         self.equal_texts = 0
         """Pairs whose two texts are equal, which teach nothing."""
+        self.empty_texts = 0
+        """Pairs that lack one of their texts; they are skipped, too."""
         self.ties_passed_over = 0
         """Pairs that prefer neither text."""
         self.of_dimensions = 0
@@ -142,6 +144,7 @@ class TextLearner:
             learner.equal_texts = state["equal_texts"]
             learner.ties_passed_over = a_count(state["ties_passed_over"])
             learner.of_dimensions = a_count(state["of_dimensions"])
+            learner.empty_texts = a_count(state.get("empty_texts", 0))
             learner.withdrawals = a_count(state.get("withdrawals", 0))
             learner._evidence = Evidence.from_state(state)
             learner._past = PastTasks.from_state(state["past"])
@@ -227,7 +230,9 @@ class TextLearner:
             return True
         same = pair.chosen_prompt == pair.rejected_prompt
         self.equal_texts += same
-        return same
+        is_empty = not same and lacks_a_text(pair)
+        self.empty_texts += is_empty
+        return same or is_empty
 
     def _close(self, name: str) -> bool:
         task = self._open.get(name)
@@ -298,6 +303,7 @@ class TextLearner:
             "equal_texts": self.equal_texts,
             "ties_passed_over": self.ties_passed_over,
             "of_dimensions": self.of_dimensions,
+            **({"empty_texts": self.empty_texts} if self.empty_texts else {}),
             **({"withdrawals": self.withdrawals} if self.withdrawals else {}),
             **self._evidence.state(),
             "open": {name: task.state() for name, task in self._open.items()},
@@ -316,6 +322,7 @@ class TextLearner:
             "equal_texts": self.equal_texts,
             "ties_passed_over": self.ties_passed_over,
             "of_dimensions": self.of_dimensions,
+            **({"empty_texts": self.empty_texts} if self.empty_texts else {}),
             **({"withdrawals_passed_over": self.withdrawals} if self.withdrawals else {}),
         }
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from streams.errors import BadInput, counted
 from streams.messages.contracts import PairMessage, PreferencePair, TextSnapshot
-from trainers.pairs.judgements import dimension_of
+from trainers.pairs.judgements import dimension_of, lacks_a_text
 from trainers.text.learner import TextLearner, task_name
 
 
@@ -19,7 +19,7 @@ def train_on_texts(
 ) -> TextSnapshot:
     """One honest pass in the given order: a task is predicted, and learnt with its last pair.
 
-    Raises BadInput if no pair is for ``model``, or if none has two different texts.
+    Raises BadInput if no pair is for ``model``, or if none has two different texts that are not empty.
     """
     of_any = [message for message in messages if isinstance(message, PreferencePair)]
     of_model = [pair for pair in of_any if pair.model == model]
@@ -34,10 +34,11 @@ def train_on_texts(
             "judgements; expected pairs without a dimension"
         )
     decided = [pair for pair in pairs if pair.weight > 0 and not pair.tie]
-    if not any(pair.chosen_prompt != pair.rejected_prompt for pair in decided):
+    if not any(pair.chosen_prompt != pair.rejected_prompt and not lacks_a_text(pair) for pair in decided):
         raise BadInput(
-            f"nothing to learn from: found {counted(len(pairs), 'pair')}, none with two different texts, a "
-            "weight above 0 and no tie; expected chosen_prompt and rejected_prompt that differ"
+            f"nothing to learn from: found {counted(len(pairs), 'pair')}, none with two different texts, "
+            "neither of them empty, a weight above 0 and no tie; expected chosen_prompt and rejected_prompt "
+            "that differ"
         )
     learner = TextLearner(model, pairs_of_task=Counter(task_name(pair) for pair in pairs if not pair.tie))
     for message in messages:

@@ -77,8 +77,10 @@ def vote(
     Votes on runs or iterations that are not on this Kafka are published as well, and listed: no pair comes of
     them until the run is published, and the trainer gives up waiting after its --vote-timeout-s.
 
-    Importing a file again changes nothing; a changed answer replaces the earlier one. Votes that cannot be
-    used are listed and kept beside the file, as NAME.unmatched.SUFFIX, and the exit code is 1.
+    Importing a file again changes nothing. Without a vote_id, an annotator's votes on the same two videos,
+    dimension and voted_at are one vote, on whichever sides the videos were: a changed answer replaces the
+    earlier one. At another time it is another vote, and both count. Votes that cannot be used are listed and
+    kept beside the file, as NAME.unmatched.SUFFIX, and the exit code is 1.
     """
     if (given is None) == (out is None):
         raise click.UsageError("give either --import or --export")

@@ -57,6 +57,8 @@ def train_text_rm(pairs: tuple[Path, ...], out: Path, model: str, as_json: bool)
         )
     if equal := snapshot.metrics["equal_texts"]:
         click.echo(f"  {counted(equal, 'pair')} with two equal texts: nothing is learnt from equal texts")
+    if empty := snapshot.metrics.get("empty_texts"):
+        click.echo(f"  {counted(empty, 'pair')} with an empty text left out")
 
 
 def _read(paths: Sequence[Path]) -> list[PairMessage]:

@@ -229,7 +229,7 @@ def run_world(world: WorldModel, given: RunOptions, lines: GeneratorLines | None
     refinement.say_what_was_refused()
     if result.cannot_continue and not (result.failure and result.stop_reason):
         how = {"": "", INTERRUPTED: "was interrupted and "}.get(result.stop_reason, "was given up and ")
-        raise BadInput(f"{out}: the run {how}{_cannot_continue(result)}")
+        raise BadInput(f"{out}: the run {how}{_cannot_continue(result, is_named=run_id is not None)}")
     if result.best_score is not None:
         say_who_judges(refinement.critics)
     _say(result, out, given.as_json)
@@ -238,7 +238,7 @@ def run_world(world: WorldModel, given: RunOptions, lines: GeneratorLines | None
     if result.failure:
         again = ""
         if result.cannot_continue:
-            again = f"; it {_cannot_continue(result)}"
+            again = f"; it {_cannot_continue(result, is_named=run_id is not None)}"
         elif refinement.settings is not None:
             rescore = f"tribrain run rescore {out} judges what it has, " if result.critic_failed else ""
             again = f"; its end is for Kafka, where it is final: {rescore}--fresh begins anew"
@@ -258,8 +258,11 @@ def _say_plan(refinement: Refinement, folder: RunFolder, wanted: RunPlan, given:
     refinement.say_plan(f"would {verb} a run in {folder.path}", facts, as_json=given.as_json)
 
 
-def _cannot_continue(result: RunResult) -> str:
-    return f"cannot continue, as {result.cannot_continue}; begin anew with --fresh, or choose another --out"
+def _cannot_continue(result: RunResult, *, is_named: bool) -> str:
+    anew = "begin anew with --fresh, or choose another --out"
+    if is_named:
+        anew += ", and give another --run-id"
+    return f"cannot continue, as {result.cannot_continue}; {anew}"
 
 
 def _why_it_failed(result: RunResult) -> str:

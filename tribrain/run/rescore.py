@@ -86,7 +86,8 @@ def rescore(**given: Any) -> None:
     RUN is the run's folder. The scored iterations are appended to its trace.jsonl as a new revision; nothing
     else in the folder changes. What --require-critic names is recorded there, and holds from then on.
     Reports, datasets and pairs use the newest revision. With --bootstrap-servers the trace is also sent to
-    Kafka, where the trainer learns the new pairs. If interrupted, run the same command again: it continues.
+    Kafka, where the trainer learns the new pairs. The run's end is final there, so a run that was given up
+    cannot continue afterwards. If interrupted, run the same command again: it continues.
     """
     chosen = RescoreOptions(**given)
     if not (chosen.critics or chosen.pixel_critics):
@@ -295,4 +296,4 @@ def _say(
     if required:
         click.echo(f"a video without a score of {', '.join(required)} is no candidate")
     if is_published:
-        click.echo("the trace is on Kafka")
+        click.echo("the trace is on Kafka with the run's end, which is final there")

@@ -23,6 +23,7 @@ from runner.worlds.wow.settings import WowSettings
 from runner.worlds.wow.wan_weights import TRANSFORMER_FILES
 from runner.worlds.wow.world import VIDEO_NAME, Made, WowWorld, making_folders, taken
 from streams.errors import BadInput
+from streams.files import disk_is_full
 
 DRIVER = Path(wan_driver.__file__)
 _READ_BYTES = 1 << 16
@@ -192,6 +193,8 @@ class WanDriver:
                     env=self._environment,
                 )
             except OSError as error:
+                if disk_is_full(error):
+                    raise
                 return f"could not be started: {error}"
         return self._outcome(None, listener)
 

@@ -169,6 +169,15 @@ def test_equal_texts_teach_nothing_and_are_counted() -> None:
     assert encode(learner.snapshot()) != encode(TextLearner().snapshot())
 
 
+def test_a_pair_without_one_of_its_texts_teaches_nothing_and_is_counted() -> None:
+    pairs = polite_pairs(8)
+    lacking = [text_pair("carefully", " ", task_id="a"), text_pair("", "quickly", task_id="b")]
+    learner = learnt([*lacking, *pairs])
+    assert learner.snapshot().metrics["empty_texts"] == 2
+    assert learner.version == learnt(pairs).version
+    assert TextLearner.from_snapshot(learner.snapshot()).empty_texts == 2
+
+
 def test_a_pair_that_comes_again_is_learnt_once() -> None:
     pairs = polite_pairs(8, sources=("human", "outcome"))
     assert encode(learnt([*pairs, *pairs]).snapshot()) == encode(learnt(pairs).snapshot())
@@ -319,6 +328,7 @@ def test_a_state_of_another_version_is_bad_input() -> None:
             [text_pair("a", "a")],
             "nothing to learn from: found 1 pair, none with two different texts",
         ),
+        ([text_pair("a", "")], "none with two different texts, neither of them empty, a weight above 0"),
         ([text_pair("a", "b", weight=0)], "nothing to learn from: found 1 pair, none"),
         (
             [text_pair("a", "b", model="m")],
