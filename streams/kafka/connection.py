@@ -48,9 +48,15 @@ class Connection:
     this client in: what was found, what is needed, what to do.
     """
 
-    def __init__(self, security: Security, host: str, port: int, deadline_s: float) -> None:
-        """``deadline_s`` is on the monotonic clock."""
+    def __init__(
+        self, security: Security, host: str, port: int, deadline_s: float, *, looks_again: bool = True
+    ) -> None:
+        """``deadline_s`` is on the monotonic clock.
+
+        With ``looks_again``, a failure is looked into by connections of other kinds, of 2 s each.
+        """
         self.address = (host, port)
+        self._looks_again = looks_again
         self._where = f"{host}:{port}"
         self._security = security
         self._deadline_s = deadline_s
@@ -198,7 +204,7 @@ class Connection:
     def _why_no_tls(self, error: OSError) -> BadInput:
         if isinstance(error, ssl.SSLError) and (why := self._why_client_is_refused(error)) is not None:
             return BadInput(why)
-        if self._speaks_without_tls():
+        if self._looks_again and self._speaks_without_tls():
             better = "SASL_PLAINTEXT" if self._security.is_authenticated else "PLAINTEXT"
             return BadInput(
                 f"{self._where} does not use TLS, but security.protocol is {self._security.protocol}; "
@@ -222,6 +228,9 @@ class Connection:
 
     def _why_nothing_is_answered(self) -> BadInput:
         security = self._security
+        unanswered = NoBroker(f"no Kafka broker answers at {self._where} (the connection was closed)")
+        if not self._looks_again:
+            return unanswered
         if not security.is_encrypted and self._speaks_tls():
             better = "SASL_SSL" if security.is_authenticated else "SSL"
             return BadInput(
@@ -233,7 +242,7 @@ class Connection:
                 f"{self._where} requires SASL, but security.protocol is {security.protocol}; set it to "
                 f"{better}, and sasl.mechanism to one of {offered}"
             )
-        return NoBroker(f"no Kafka broker answers at {self._where} (the connection was closed)")
+        return unanswered
 
     def _why_not_let_in(self, said: str | None) -> str:
         security = self._security
@@ -263,7 +272,8 @@ class Connection:
 
     def _speaks_without_tls(self) -> bool:
         try:
-            Connection(NOT_SECURED, *self.address, time.monotonic() + _SECOND_LOOK_S).close()
+            deadline_s = time.monotonic() + _SECOND_LOOK_S
+            Connection(NOT_SECURED, *self.address, deadline_s, looks_again=False).close()
         except BadInput:
             return False
         return True
@@ -272,7 +282,7 @@ class Connection:
         """The mechanisms that the listener offers, in words; empty if it has no SASL."""
         with suppress(BadInput):
             deadline_s = time.monotonic() + _SECOND_LOOK_S
-            with Connection(self._security, *self.address, deadline_s) as second:
+            with Connection(self._security, *self.address, deadline_s, looks_again=False) as second:
                 answer = second._ask_quietly(SaslHandshakeRequest(mechanism="?", version=1))
             if answer is not None:
                 return ", ".join(sorted(answer.mechanisms))

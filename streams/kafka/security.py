@@ -184,6 +184,10 @@ def kafka_python_security(security: Security) -> dict[str, Any]:
     if security.protocol == "PLAINTEXT":
         return {}
     given = _common(security)
+    if security.is_encrypted:
+        from streams.kafka.handshake import bound_handshakes
+
+        bound_handshakes()
     if security.mechanism == BY_TOKEN:
         from streams.kafka.tokens import kafka_python_tokens
 
