@@ -80,7 +80,7 @@ def variable_of(name: str) -> str:
 def _read_file(path: Path) -> dict[str, Secret]:
     """Read lines ``name=value``; empty lines and those that begin with ``#`` are ignored."""
     try:
-        text = Secret(path.read_bytes().decode())
+        text = Secret(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}; give a file of Kafka properties") from None
     except UnicodeDecodeError:
@@ -144,7 +144,9 @@ def _secret_in(path: Path, variable: str) -> Secret:
     """The file's only line, without the line break at its end."""
     try:
         with path.open("rb") as file:
-            secret = Secret(file.read(_LONGEST_BYTES).decode().removesuffix("\n").removesuffix("\r"))
+            secret = Secret(
+                file.read(_LONGEST_BYTES).decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
+            )
     except OSError as error:
         raise BadInput(f"{variable}: {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -139,7 +139,7 @@ METRICS: tuple[Metric, ...] = (
         type="gauge",
         labels=_SNAPSHOT,
         services=_ALL,
-        help="Version of the newest snapshot, published or in use.",
+        help="Version of the newest snapshot, published or in use; a trainer has it if it learns the pairs.",
     ),
     Metric(
         name="tribrain_snapshot_timestamp_seconds",

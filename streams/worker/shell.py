@@ -107,6 +107,14 @@ class Shell:
         """Whether the group has assigned partitions to this worker, perhaps none."""
         return self._is_assigned
 
+    @property
+    def learning(self) -> int | None:
+        """The assignment by which this worker learns the pairs; 0 if another does, None before the first."""
+        if not self._is_assigned:
+            return None
+        has_pairs = any(topic == self._settings.pairs_topic for topic, _ in self._owned)
+        return self._delivery.assignment if has_pairs else 0
+
     def connect(self, delivery: Delivery, outbox: Outbox) -> None:
         """Must be called before any other method."""
         self._delivery, self._outbox = delivery, outbox

@@ -235,7 +235,7 @@ def require_all_causes(archive: Archive, settings: Settings) -> None:
     "place", ["restore.topics-made", "restore.gap-open:3", "restore.block-written:5", "restore.offsets-set"]
 )
 def test_a_restore_that_is_killed_goes_on_where_it_was_and_no_trainer_starts_before(
-    place: str, settings: Settings, there: Settings, tmp_path: Path
+    place: str, settings: Settings, there: Settings, tribrain_on: Any, tmp_path: Path
 ) -> None:
     runs = random_runs(9, seed=83)
     with trainer(settings, "--snapshot-every-pairs", "3"):
@@ -248,7 +248,11 @@ def test_a_restore_that_is_killed_goes_on_where_it_was_and_no_trainer_starts_bef
         assert killed.wait(_WAIT_S) == -9
     with trainer(there) as refused:
         assert refused.wait(_WAIT_S) == 2
-    assert "are only partly restored; run `tribrain log restore` with the same backup again" in refused.said
+    advice = "are only partly restored; run `tribrain log restore` with the same backup again"
+    assert advice in refused.said
+    code, seen = tribrain_on(there)("status")
+    assert code == 1
+    assert advice in seen["problem"]
     restore(there, archive)
     after = backup_of(there, tmp_path / "b.backup")
     assert records_of(after) == records_of(archive)

@@ -168,8 +168,8 @@ def test_the_screen_says_what_it_knows_in_a_line_each() -> None:
     )
     assert list(lines(found, now_s=0.0)) == [
         "Kafka         b:1: 9 events, 0 votes, 4 pairs and ends",
-        "Trainers      2 read for model 'default'; in no checkpoint: 3 pairs and ends; held by open runs "
-        "and waiting votes: 5 messages",
+        "Trainers      2 read for model 'default'; in no checkpoint: 3 pairs and ends; unread, or held by "
+        "open runs and waiting votes: 5 messages",
         "Model         'default' has no snapshot yet",
         "Dead letters  none",
         "Spool         a/spool.sqlite: 4 events waiting, for up to 130 s",

@@ -126,6 +126,25 @@ def test_a_restarted_trainer_shows_the_snapshot_that_is_there(settings: Settings
     assert found["tribrain_snapshot_timestamp_seconds", "bt", "default"] > 1.7e9
 
 
+def version_at(url: str) -> float | None:
+    """Of the snapshot that a trainer shows; None if it shows none."""
+    return Scrape.of(f"{url}/metrics").all("tribrain_snapshot_version").get(("bt", "default"))
+
+
+def test_of_two_trainers_the_one_that_learns_alone_shows_the_newest_snapshot(settings: Settings) -> None:
+    runs = random_runs(4, seed=3)
+    with measured_trainer(settings) as first:
+        publish(settings, interleaved(runs[:2], seed=4))
+        wait_until_learnt(settings, 2)
+        with measured_trainer(settings) as second:
+            publish(settings, interleaved(runs[2:], seed=5))
+            newest = wait_until_learnt(settings, 4).version
+            wait_until(lambda: {version_at(url) for _, url in (first, second)} == {None, newest}, _WAIT_S)
+            learning, other = sorted((first, second), key=lambda each: version_at(each[1]) is None)
+            learning[0].terminate()
+            wait_until(lambda: (version_at(other[1]) or 0) >= newest, _WAIT_S)
+
+
 def test_a_trainer_that_is_stopped_by_a_signal_is_not_well(settings: Settings) -> None:
     with measured_trainer(settings) as (process, url):
         wait_until_well(url)

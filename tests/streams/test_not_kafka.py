@@ -12,11 +12,11 @@ import pytest
 from streams.errors import NoBroker
 from streams.kafka import connection, handshake, probe
 from streams.kafka.probe import check_access
-from streams.kafka.security import Security
+from streams.kafka.security import Secret, Security
 from streams.kafka.settings import Settings
 from streams.kafka.topics import connect_admin
 
-LOGIN = Security(protocol="SASL_SSL", mechanism="PLAIN", username="ann", password="secret")
+LOGIN = Security(protocol="SASL_SSL", mechanism="PLAIN", username="ann", password=Secret("secret"))
 SECURITY = (Security(protocol="PLAINTEXT"), Security(protocol="SSL"), LOGIN)
 
 

@@ -53,6 +53,18 @@ def test_a_file_of_properties_is_read_and_variables_win_over_it(tmp_path: Path) 
     assert (ours.username, ours.mechanism) == ("trainer", "PLAIN")
 
 
+def test_a_byte_order_mark_is_no_part_of_a_name_nor_of_a_secret(tmp_path: Path) -> None:
+    config, password = tmp_path / "client.properties", tmp_path / "password"
+    config.write_text("\ufeffsecurity.protocol=SASL_SSL\nsasl.mechanism=PLAIN\nsasl.username=runner\n")
+    password.write_text(f"\ufeff{_PLANTED}\n")
+    environment = {
+        "TRIBRAIN_KAFKA_CONFIG": str(config),
+        "TRIBRAIN_KAFKA_SASL_PASSWORD_FILE": str(password),
+    }
+    security = read_sources(environment).security
+    assert (security.protocol, security.password) == ("SASL_SSL", _PLANTED)
+
+
 def test_a_path_in_a_file_of_properties_is_beside_it_and_one_of_a_variable_where_the_process_is(
     tmp_path: Path,
 ) -> None:

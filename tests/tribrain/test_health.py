@@ -56,6 +56,16 @@ def test_one_that_is_not_is_code_1_and_why(
     }
 
 
+@pytest.mark.parametrize("command", ["health", "status"])
+def test_another_page_of_a_service_does_not_say_how_it_is(
+    served: tuple[Instruments, str], capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--url", f"{served[1]}/metrics"])
+    assert ended.value.code == 2
+    assert "expected the path /health" in capsys.readouterr().err
+
+
 def test_the_port_of_the_environment_is_asked_where_nothing_is_named(
     served: tuple[Instruments, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,6 +73,16 @@ class TrainerMetrics:
         """A snapshot that was there before this trainer."""
         at_s = message.timestamp_ms / 1000.0
         self._newest[message.key or b""] = _Published(b"", at_s, SnapshotFigures.of(snapshot, at_s))
+
+    def took_over(self, newest: Iterable[tuple[StoredMessage, AnySnapshot]]) -> None:
+        """This trainer learns the pairs now, and these snapshots are the newest; none if another learns."""
+        before, self._newest = self._newest, {}
+        for message, snapshot in newest:
+            self.found(message, snapshot)
+            key = message.key or b""
+            # It may have published since they were read.
+            if key in before and before[key].read().version >= snapshot.version:
+                self._newest[key] = before[key]
 
     def published(self, messages: Sequence[Outgoing], took_s: float) -> None:
         """These are on the snapshots topic now."""

@@ -49,6 +49,7 @@ _STOP_LOOK_S, _STOP_LOOKS = 5.0, 12
 """How often the broker is looked for while Faust stops, and for how long that may take."""
 _WATCH_EVERY_S = 5.0
 _LOOK_AT_DISKS_EVERY_S = 60.0
+_LOOK_AT_PAIRS_EVERY_S = 1.0
 _T = TypeVar("_T")
 
 
@@ -121,6 +122,7 @@ class TrainerWorker:
         watches = [
             asyncio.ensure_future(self._watch_topics(ids, shell)),
             asyncio.ensure_future(self._watch_disks()),
+            asyncio.ensure_future(self._watch_snapshots(shell)),
         ]
         crashed = asyncio.ensure_future(app.wait_until_stopped())
         await asyncio.wait({asyncio.ensure_future(stop.wait()), crashed}, return_when=asyncio.FIRST_COMPLETED)
@@ -259,6 +261,23 @@ class TrainerWorker:
                     log.debug("the topics could not be looked at: %s", error)
                 else:
                     check_incarnations(ids, now, "this trainer")
+
+    async def _watch_snapshots(self, shell: Shell) -> None:
+        """Look at the newest snapshots whenever this worker takes the pairs over from another."""
+        seen: int | None = None
+        while True:
+            await asyncio.sleep(_LOOK_AT_PAIRS_EVERY_S)
+            now = shell.learning
+            if now is None or now == seen:
+                continue
+            try:
+                newest = await self._in_thread(self._newest) if now else {}
+            except BadInput as error:  # figures alone: nothing that is learnt depends on them
+                log.debug("the newest snapshots could not be looked at: %s", error)
+                continue
+            if now == shell.learning:
+                self._metrics.took_over(newest.values())
+                seen = now
 
     async def _watch_disks(self) -> None:
         while True:

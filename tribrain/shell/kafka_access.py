@@ -84,7 +84,9 @@ SERVICES: Mapping[str, KafkaUse] = {
     "log dead-letters replay": KafkaUse(
         read=("dead-letters",), write=("trace", "pairs", "votes", "dead-letters")
     ),
-    "status": KafkaUse(read=("trace", "votes", "pairs", "snapshots", "dead-letters"), group="Describe"),
+    "status": KafkaUse(
+        read=("trace", "votes", "pairs", "snapshots", "dead-letters", RESTORES), group="Describe"
+    ),
     "log topics create": KafkaUse(manage={"Create": TOPICS, "Describe": TOPICS, "AlterConfigs": TOPICS}),
     "log backup": KafkaUse(
         read=(*TOPICS, RESTORES),

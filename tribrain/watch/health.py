@@ -69,7 +69,7 @@ def health(
 
 
 def checked(url: str) -> str:
-    """With ``/health`` where it names no path. Raises BadInput."""
+    """With ``/health`` where it names no path. Raises BadInput, also for another path."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -77,7 +77,11 @@ def checked(url: str) -> str:
         usable = False
     if not usable:
         raise BadInput(f"--url {url!r} is no address to ask; expected e.g. http://127.0.0.1:9464/health")
-    return url if parts.path.strip("/") else f"{parts.scheme}://{parts.netloc}/health"
+    path = parts.path.strip("/")
+    if path and path.rpartition("/")[2] != "health":
+        # Every page answers with a status of 200, which would be taken for a service that is well.
+        raise BadInput(f"--url {url!r} is not where a service says how it is; expected the path /health")
+    return url if path else f"{parts.scheme}://{parts.netloc}/health"
 
 
 def ask(url: str, timeout_s: float) -> tuple[bool, str]:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from streams.errors import BadInput, counted
+from streams.errors import BadInput, NoBroker, counted
 from streams.kafka.settings import Settings, trainer_group
 from streams.messages.codec import decode_snapshot_of
 from streams.messages.contracts import (
@@ -83,6 +83,8 @@ class Status:
     """Empty where none was named."""
     problem: str = ""
     """Why Kafka could not be asked."""
+    answers: bool = True
+    """Whether a broker does."""
     model: str = ""
     messages: dict[str, int] = field(default_factory=dict)
     """Of each topic, without its prefix."""
@@ -198,17 +200,19 @@ def look(
         try:
             _ask_kafka(settings, model, status)
         except BadInput as error:
-            status.problem = str(error)
+            status.problem, status.answers = str(error), not isinstance(error, NoBroker)
     return status
 
 
 def _ask_kafka(settings: Settings, model: str, status: Status) -> None:
     # Not at the top: Kafka's client takes a third of a second, and --help needs none.
     from streams.kafka.disks import fullest_disk
+    from streams.kafka.incarnations import topic_ids
     from streams.kafka.reader import read_topic
     from streams.messages.dead_letters import pending_letters
 
     status.messages, status.trainers = _trainers(settings, model)
+    topic_ids(settings, (settings.trace_topic,), _ANSWER_S)  # raises where a backup is only partly restored
     disk = fullest_disk(settings, _ANSWER_S)
     if disk is not None:
         status.kafka_disk = {"free_bytes": disk.free, "size_bytes": disk.size}

@@ -82,9 +82,10 @@ def lines(found: Status, now_s: float) -> Iterator[str]:
     """The screen."""
     if found.broker:
         counts = ", ".join(_called(topic, n) for topic, n in found.messages.items())
+        nothing = "see below" if found.answers else "no answer"
         disk = found.kafka_disk
         free = "" if disk is None else f"; {disk['free_bytes'] / 2**30:.1f} GiB of its disk is free"
-        yield _row("Kafka", f"{found.broker}: {counts or 'no answer'}{free}")
+        yield _row("Kafka", f"{found.broker}: {counts or nothing}{free}")
     if found.trainers is not None:
         yield _row("Trainers", _in_words(found.trainers, found.model))
         for figures in found.snapshots:
@@ -124,8 +125,8 @@ def _in_words(trainers: Trainers, model: str) -> str:
     who = "nobody reads" if not trainers.members else f"{trainers.members} read"
     behind = {name: unread.messages for name, unread in trainers.unread.items()}
     waits = (
-        f"in no checkpoint: {_called('pairs', behind.get('pairs', 0))}; held by open runs and waiting votes: "
-        f"{counted(behind.get('trace', 0) + behind.get('votes', 0), 'message')}"
+        f"in no checkpoint: {_called('pairs', behind.get('pairs', 0))}; unread, or held by open runs and "
+        f"waiting votes: {counted(behind.get('trace', 0) + behind.get('votes', 0), 'message')}"
     )
     return f"{who} for model {model!r}; {waits}"
 
