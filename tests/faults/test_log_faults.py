@@ -13,16 +13,17 @@ import pytest
 from confluent_kafka import Producer
 
 from streams.kafka.reader import read_topic
-from streams.kafka.settings import Settings
+from streams.kafka.settings import Settings, trainer_group
 from streams.kafka.topics import connect_admin, create_topics
 from streams.messages.codec import decode_pair, encode
 from streams.messages.contracts import PairsEnd, RewardSnapshot, RunEnd, TraceEvent
 from streams.messages.dead_letters import pending_letters
 from streams.snapshots.feed import read_latest_snapshot
 from tests.faults import later_version
-from tests.faults.recovery import check, recovery, uninterrupted
+from tests.faults.recovery import check, recovery, uninterrupted, without_repetitions
 from tests.kafka.test_trainer import (
     interleaved,
+    pairs_on_kafka,
     publish,
     random_runs,
     wait_for_version,
@@ -166,6 +167,24 @@ def learn(settings: Settings, runs: Runs, *options: str) -> RewardSnapshot:
     with trainer(settings, *options):
         publish(settings, interleaved(runs, seed=29))
         return wait_until_learnt(settings, len(runs))
+
+
+def test_a_group_whose_offsets_kafka_has_forgotten_loses_nothing_and_doubles_nothing(
+    settings: Settings,
+) -> None:
+    """As it does after a week without a trainer (``offsets.retention.minutes``)."""
+    runs = random_runs(8, seed=61)
+    with trainer(settings):
+        publish(settings, interleaved(runs[:5], seed=62))
+        wait_until_learnt(settings, 5)
+    group = trainer_group(settings, "default")
+    with connect_admin(settings, _WAIT_S) as admin:
+        wait_until(lambda: not admin.describe_groups([group])[group]["members"], _WAIT_S)
+        admin.delete_groups([group])
+    with trainer(settings):
+        publish(settings, interleaved(runs[5:], seed=63))
+        check(recovery(settings, runs))
+    assert pairs_on_kafka(settings) == without_repetitions(pairs_on_kafka(settings))
 
 
 @pytest.mark.parametrize("which", ["trace_topic", "pairs_topic"])
