@@ -54,6 +54,7 @@ class VoteStep(Struct, frozen=True):
     """The result of a vote and of its lookup."""
 
     outgoing: Sequence[Outgoing] = ()
+    """If something is missing, this is for a vote that is given up: it takes back an earlier one even so."""
     missing: Sequence[str] = ()
     """What has not arrived yet, in words; if anything, the vote must be looked up again."""
 

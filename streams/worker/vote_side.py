@@ -157,7 +157,7 @@ class VoteSide:
             if not step.missing:
                 done.append((waiting.message, step.outgoing))
             elif why := self._why_given_up(waiting, step.missing, now_s):
-                done.append((waiting.message, [self._stage.give_up(waiting.message, why)]))
+                done.append((waiting.message, [*step.outgoing, self._stage.give_up(waiting.message, why)]))
             else:
                 heappush(self._missing, waiting)
                 self._missing_bytes += waiting.size

@@ -22,7 +22,7 @@ from streams.worker.pair_side import PairSide
 from streams.worker.stages import TraceStep, VoteStep
 from streams.worker.trace_side import TraceSide
 from streams.worker.vote_side import VoteSide
-from tests.simulation.__main__ import faults, first_fault
+from tests.simulation.__main__ import fault_of, faults, first_fault
 from tests.simulation.cluster import WIDE, Cluster
 from tests.simulation.worker import SimWorker
 from tests.simulation.writer import SimWriter
@@ -36,6 +36,11 @@ _FOUND_WITHIN = 500
 
 def test_a_thousand_lives_lose_nothing_and_double_nothing() -> None:
     assert not (found := faults(1_000)), "\n".join(found)
+
+
+@pytest.mark.parametrize("seed", [2_155, 4_997, 8_063, 46_812, 80_149])
+def test_a_life_that_once_failed_loses_nothing_and_doubles_nothing(seed: int) -> None:
+    assert fault_of(seed) == ""
 
 
 @pytest.mark.long
@@ -211,7 +216,7 @@ def a_vote_that_is_learnt_whenever_it_comes(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_vote_that_is_formed_though_it_is_taken_back_and_then_not_withdrawn(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(VoteProcessor, "_formed_of", lambda *_: None)
+    patch.setattr(VoteProcessor, "_withdrawal", lambda *_: ())
 
 
 @pytest.mark.parametrize(

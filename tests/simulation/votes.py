@@ -127,10 +127,6 @@ def _check_vote(
             assert of_vote not in on_topic.pairs
             return
         of_earlier = pair_id_of(earlier.vote_id)
-        is_unused = vote.gives_a_pair and not is_taken_back and of_vote not in on_topic.pairs
-        if is_unused and _pair(vote, found, rules) is None:
-            assert is_letter, f"{vote.vote_id} cannot be used, and is no dead letter"
-            return
         assert of_earlier not in on_topic.pairs or of_earlier in on_topic.withdrawn, (
             f"{earlier.vote_id} is taken back, and its pair stands"
         )

@@ -21,6 +21,8 @@ class Stage:
 
     def __init__(self) -> None:
         self.there: set[str] = set()
+        self.taking_back: set[str] = set()
+        """Votes that take back an earlier one, even if they are given up."""
 
     def read(self, message: StoredMessage) -> Vote | Outgoing | None:
         found = decode_vote(message.value, message)
@@ -29,7 +31,8 @@ class Stage:
     def form(self, message: StoredMessage, vote: Vote, found: Found) -> VoteStep:
         if vote.vote_id in self.there:
             return VoteStep([Outgoing("pairs", None, message.value)])
-        return VoteStep(missing=[f"run of {vote.vote_id}"])
+        withdrawals = [Outgoing("pairs", None, b"withdrawal")] if vote.vote_id in self.taking_back else []
+        return VoteStep(withdrawals, [f"run of {vote.vote_id}"])
 
     def give_up(self, message: StoredMessage, why: str) -> Outgoing:
         return Outgoing("dead", None, why.encode())
@@ -172,6 +175,14 @@ def test_what_waits_is_bounded_and_the_vote_that_is_too_much_is_a_dead_letter_at
     (letters,) = effects
     assert isinstance(letters, Send)
     assert letters.messages[0].value.startswith(b"run of v3 has not arrived, and the 6000 bytes")
+
+
+def test_a_vote_takes_back_an_earlier_one_once_it_is_given_up_and_not_while_it_waits() -> None:
+    stage = Stage()
+    stage.taking_back = {"v1", "v2"}
+    side = side_of(stage, most_waiting_bytes=3_000)
+    side.read(1, messages("v1", "v2"), 0.0)
+    assert sent(side.found(1, NOTHING, 0.0)) == ["pairs", "dead"]
 
 
 def test_an_answer_of_before_a_rebalance_has_no_consequences() -> None:

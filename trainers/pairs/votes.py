@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
+from msgspec.structs import replace
 
 from streams.messages.contracts import PreferencePair, TraceEvent
 from streams.messages.refusals import is_blank
@@ -28,21 +29,33 @@ def pair_of_vote(vote: Vote, left: TraceEvent, right: TraceEvent, rules: Pairing
     Raises NotUsable if the two belong to different tasks or reward models, or if nothing that distinguishes
     them is known.
     """
+    pair = _pair(vote, left, right, rules)
+    if not _is_told_apart(pair):
+        raise NotUsable(
+            "no critic has scored both candidates, and their prompts and contexts are the same, so nothing "
+            "can be learnt about their difference; have them scored and replay the vote"
+        )
+    return pair
+
+
+def withdrawal_of_vote(
+    vote: Vote, left: TraceEvent, right: TraceEvent, rules: PairingRules
+) -> PreferencePair:
+    """Takes back the pair of a vote, which a learner finds by its id.
+
+    The pair may have been formed before a rescoring left nothing that distinguishes the two. Raises NotUsable
+    if they belong to different tasks or reward models, so that there never was a pair.
+    """
+    return replace(_pair(vote, left, right, rules), withdrawn=True)
+
+
+def _pair(vote: Vote, left: TraceEvent, right: TraceEvent, rules: PairingRules) -> PreferencePair:
     run_id, task_id = _task(left, right)
     model = _model(left, right, rules)
     shared, of_left, of_right = contexts_of_two(
         left.context, right.context, left.candidate_context, right.candidate_context
     )
-    critics = left.critic_scores(), right.critic_scores()
-    is_told_apart = (
-        _some_critic_scores_both(*critics) or not _same(of_left, of_right) or left.prompt != right.prompt
-    )
-    if not is_told_apart:
-        raise NotUsable(
-            "no critic has scored both candidates, and their prompts and contexts are the same, so nothing "
-            "can be learnt about their difference; have them scored and replay the vote"
-        )
-    sides = [(left, of_left, critics[0]), (right, of_right, critics[1])]
+    sides = [(left, of_left, left.critic_scores()), (right, of_right, right.critic_scores())]
     if vote.answer == "right":
         sides.reverse()
     (chosen, own_of_chosen, of_chosen), (rejected, own_of_rejected, of_rejected) = sides
@@ -136,8 +149,13 @@ def _same(one: Any, other: Any) -> bool:
     return next(written) == next(written)
 
 
-def _some_critic_scores_both(left: dict[str, float | None], right: dict[str, float | None]) -> bool:
-    return any(score is not None and right.get(name) is not None for name, score in left.items())
+def _is_told_apart(pair: PreferencePair) -> bool:
+    other = pair.rejected_critics
+    return (
+        any(score is not None and other.get(name) is not None for name, score in pair.chosen_critics.items())
+        or not _same(pair.chosen_context, pair.rejected_context)
+        or pair.chosen_prompt != pair.rejected_prompt
+    )
 
 
 def _meta(vote: Vote, chosen: TraceEvent, rejected: TraceEvent) -> dict[str, str]:

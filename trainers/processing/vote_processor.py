@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-from msgspec.structs import replace
-
 from streams.errors import BadInput
 from streams.messages.candidates import Found, Search
 from streams.messages.codec import ContractError, decode_vote, encode
@@ -20,7 +18,7 @@ from streams.worker.stages import VoteStep
 from trainers.pairs.former import NotUsable
 from trainers.pairs.pairing import PairingRules
 from trainers.pairs.seen import remember
-from trainers.pairs.votes import pair_of_vote
+from trainers.pairs.votes import pair_of_vote, withdrawal_of_vote
 from trainers.processing.unusable import NO_FAULT_OF_A_MESSAGE, letter_for
 
 REMEMBERED_VOTES = 100_000
@@ -57,21 +55,27 @@ class VoteProcessor:
     def form(self, message: StoredMessage, vote: Vote, found: Found) -> VoteStep:
         """The result of a vote, or what it still waits for. ``found`` is what was looked up for it.
 
-        A vote that raises becomes a dead letter.
+        A vote that raises becomes a dead letter. What it takes back is taken back nevertheless.
         """
         if vote.vote_id in self._formed:
             return VoteStep()
-        if missing := list(_missing(vote, found)):
-            return VoteStep(missing=missing)
+        outgoing: list[Outgoing] = []
+        missing = list(_missing(vote, found))
         try:
-            outgoing = [self._outgoing(pair, vote_id) for pair, vote_id in self._pairs(vote, found)]
+            if vote.takes_back in found.votes:
+                outgoing += self._withdrawal(vote, found)
+            if _counts(vote, found) and not missing:
+                outgoing.append(self._pair(vote, found))
         except NO_FAULT_OF_A_MESSAGE:
             raise
         except Exception as error:
-            return VoteStep([letter_for(message, error, self._dead_letters_topic)])
+            outgoing.append(letter_for(message, error, self._dead_letters_topic))
+            return VoteStep(tuple(outgoing))
+        if missing:
+            return VoteStep(tuple(outgoing), missing)
         self.pairs_formed += len(outgoing)
         remember(self._formed, vote.vote_id, None, REMEMBERED_VOTES)
-        return VoteStep(outgoing)
+        return VoteStep(tuple(outgoing))
 
     def give_up(self, message: StoredMessage, why: str) -> Outgoing:
         """The dead letter of a vote that cannot be used."""
@@ -81,35 +85,24 @@ class VoteProcessor:
         """The partition was revoked."""
         self._formed.clear()
 
-    def _pairs(self, vote: Vote, found: Found) -> Iterator[tuple[PreferencePair, str]]:
-        """Pairs, each with the id of its vote."""
-        if vote.takes_back:
-            earlier = found.votes[vote.takes_back]
-            if earlier.annotator != vote.annotator:
-                raise NotUsable(
-                    f"takes back vote {vote.takes_back!r} of annotator {earlier.annotator!r}, and is of "
-                    f"{vote.annotator!r}; a vote is taken back by whoever gave it"
-                )
-            if (pair := self._formed_of(earlier, found)) is not None:
-                yield replace(pair, withdrawn=True), earlier.vote_id
-        if _counts(vote, found):
-            yield (
-                pair_of_vote(vote, found.candidates[vote.left], found.candidates[vote.right], self._rules),
-                (vote.vote_id),
+    def _pair(self, vote: Vote, found: Found) -> Outgoing:
+        left, right = found.candidates[vote.left], found.candidates[vote.right]
+        return self._outgoing(pair_of_vote(vote, left, right, self._rules), vote.vote_id)
+
+    def _withdrawal(self, vote: Vote, found: Found) -> Iterator[Outgoing]:
+        """Of the pair of the vote that this one takes back; nothing if there can be no such pair."""
+        earlier = found.votes[vote.takes_back]
+        if earlier.annotator != vote.annotator:
+            raise NotUsable(
+                f"takes back vote {vote.takes_back!r} of annotator {earlier.annotator!r}, and is of "
+                f"{vote.annotator!r}; a vote is taken back by whoever gave it"
             )
-
-    def _formed_of(self, vote: Vote, found: Found) -> PreferencePair | None:
-        """The pair that was formed from an earlier vote; None if there can be none.
-
-        The log only grows: if its candidates have not come, it was not formed, and never will be.
-        """
-        left, right = found.candidates.get(vote.left), found.candidates.get(vote.right)
-        if not vote.gives_a_pair or left is None or right is None:
-            return None
-        try:
-            return pair_of_vote(vote, left, right, self._rules)
-        except BadInput:
-            return None
+        left, right = found.candidates.get(earlier.left), found.candidates.get(earlier.right)
+        # The log only grows: if the candidates have not come, no pair was formed, and none ever will be.
+        if earlier.gives_a_pair and left is not None and right is not None:
+            with suppress(BadInput):
+                withdrawal = withdrawal_of_vote(earlier, left, right, self._rules)
+                yield self._outgoing(withdrawal, earlier.vote_id)
 
     def _outgoing(self, pair: PreferencePair, vote_id: str) -> Outgoing:
         # The contexts of two runs together may exceed a pair's limits, so everything is checked.

@@ -100,6 +100,29 @@ def test_a_vote_of_somebody_else_is_not_taken_back() -> None:
     assert "takes back vote 'v1' of annotator 'ann', and is of 'eve'" in reason
 
 
+def test_a_pair_of_which_a_rescoring_has_left_nothing_to_learn_is_withdrawn_nevertheless() -> None:
+    earlier = vote(left_iter_idx=3)
+    both = {place: event(3, None, run_id=place[0], critics={}) for place in (earlier.left, earlier.right)}
+    found = Found(both, {"v1": earlier}, {"v1": frozenset({""})})
+    assert form(processor(), undo(left_iter_idx=3), found) == [("pairs", "v1", True)]
+
+
+def test_a_vote_that_cannot_be_used_itself_takes_back_an_earlier_one_nevertheless() -> None:
+    useless = vote(vote_id="v2", takes_back="v1", right_run_id="run-c")
+    right = event(3, 0.6, run_id="run-c")
+    of_another_task = replace(right, meta=right.meta | {"task_id": "another"})
+    withdrawal, letter = form(processor(), useless, looked_up([vote(), useless], of_another_task))
+    assert withdrawal == ("pairs", "v1", True)
+    assert letter[0] == "dead"
+
+
+def test_a_vote_that_is_given_up_takes_back_an_earlier_one_nevertheless() -> None:
+    waiting = vote(vote_id="v2", takes_back="v1", left_run_id="run-that-never-came")
+    step = processor().form(stored(waiting), waiting, looked_up([vote(), waiting]))
+    assert step.missing == ["iteration 0 of run 'run-that-never-came'"]
+    assert formed(step) == [("pairs", "v1", True)]
+
+
 def test_what_takes_back_a_vote_waits_until_that_has_come() -> None:
     found = looked_up([undo()])
     assert processor().form(stored(undo()), undo(), found).missing == ["vote 'v1', which it takes back,"]
