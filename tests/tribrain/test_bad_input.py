@@ -849,7 +849,7 @@ def start(
 
 
 def said_by(process: subprocess.Popen[str]) -> Said:
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     return Said(process.returncode, out, err)
 
 
