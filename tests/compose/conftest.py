@@ -60,7 +60,7 @@ def new_stack(image: str) -> Iterator[Callable[..., Stack]]:
 
 @pytest.fixture(scope="module")
 def stack(new_stack: Callable[..., Stack]) -> Stack:
-    """The default stack, healthy."""
+    """The default stack, healthy within the minute that is promised."""
     made = new_stack()
-    made.up()
+    made.up(within_s=60)
     return made

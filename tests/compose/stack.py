@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -81,9 +82,9 @@ class Stack:
         assert not check or done.returncode == 0, f"docker compose {arguments}: {done.stderr[-3000:]}"
         return done
 
-    def up(self, *arguments: str) -> None:
+    def up(self, *arguments: str, within_s: int = _HEALTHY_S) -> None:
         """Return once every service is healthy."""
-        self.compose("up", "--detach", "--no-build", "--wait", "--wait-timeout", str(_HEALTHY_S), *arguments)
+        self.compose("up", "--detach", "--no-build", "--wait", "--wait-timeout", str(within_s), *arguments)
 
     def bring_back(self) -> None:
         """Start what has ended, and return once all is well again, however it is now."""
@@ -114,6 +115,15 @@ class Stack:
 
     def wait_until_healthy(self, service: str, within_s: float = _HEALTHY_S) -> None:
         wait_until(lambda: self.health(service) == "healthy", within_s)
+
+    def unhealthy_since(self, service: str, earliest: float) -> float:
+        """When its only container became so first, from ``earliest`` on; both in seconds since 1970."""
+        told = docker(
+            "events", "--since", f"{earliest:.3f}", "--until", f"{time.time():.3f}",
+            "--format", "{{.TimeNano}}", "--filter", f"container={self.container(service)}",
+            "--filter", "event=health_status: unhealthy",
+        )  # fmt: skip
+        return int(told.split()[0]) / 1e9
 
     def logs(self, service: str) -> str:
         return self.compose("logs", "--no-log-prefix", service).stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 import urllib.request
 
 import pytest
@@ -17,6 +18,8 @@ pytestmark = pytest.mark.compose
 
 _MOST_BYTES = 1.5e9
 _BACK_S = 180.0
+_TOLD_S = 30.0
+"""What stands still is told unhealthy within this."""
 
 
 def test_the_page_answers_who_has_the_token(stack: Stack) -> None:
@@ -83,6 +86,12 @@ def test_a_broker_that_was_killed_loses_and_doubles_nothing(stack: Stack) -> Non
     check_learnt(stack, runs)
 
 
+def test_a_page_that_cannot_read_kafka_is_told_unhealthy(stack: Stack) -> None:
+    docker("kill", stack.container("kafka"))
+    wait_until(lambda: stack.health("ui") == "unhealthy", _BACK_S)
+    stack.bring_back()
+
+
 def test_three_trainers_share_the_work_and_double_nothing(stack: Stack) -> None:
     runs = published(stack, 6, "for-one")
     stack.up("--scale", "trainer=3")
@@ -105,10 +114,11 @@ def test_a_stack_that_was_taken_down_goes_on_where_it_was(stack: Stack) -> None:
 
 
 def test_a_trainer_that_stands_still_is_told_unhealthy_and_started_again(stack: Stack) -> None:
-    container = stack.container("trainer")
-    _stop_programs(container)
-    wait_until(lambda: stack.health("trainer") == "unhealthy", _BACK_S)
+    stopped = time.time()
+    _stop_programs(stack.container("trainer"))
     runs = published(stack, 4, "while-it-stood-still")
+    wait_until(lambda: stack.health("trainer") == "unhealthy", _BACK_S)
+    assert stack.unhealthy_since("trainer", stopped) - stopped < _TOLD_S
     wait_until(lambda: stack.health("trainer") == "healthy", _BACK_S)
     assert stack.containers("trainer")[0]["RestartCount"] >= 1
     check_learnt(stack, runs)
