@@ -31,8 +31,8 @@ def config() -> None:
 def show(ctx: click.Context, command: tuple[str, ...], as_json: bool) -> None:
     """Show each option of COMMAND with its value and where it comes from; nothing is run.
 
-    COMMAND is written as it would be called, with or without its options. The command line is stronger than
-    the environment, and that than a file given by --config or TRIBRAIN_CONFIG.
+    COMMAND is written as it would be called, with or without its options. The command line overrides
+    the environment, which overrides a file given by --config or TRIBRAIN_CONFIG.
     """
     target = _parsed(ctx.find_root(), command)
     rows = [

@@ -50,7 +50,7 @@ def test_a_gain_whose_interval_leaves_out_0_is_claimed_with_both_figures() -> No
 
 def test_a_gain_whose_interval_covers_0_is_not_claimed() -> None:
     said = headline(51, model("active"), gains(LITTLE, ANYTHING))
-    assert said.endswith("; that steering improved the videos is not shown.")
+    assert said.endswith("; steering was not shown to improve the videos.")
     assert "The interval covers 0, so no difference is shown." in steering(gains(LITTLE, ANYTHING))
 
 
@@ -86,7 +86,7 @@ def test_a_single_run_of_a_group_is_no_evidence() -> None:
         (
             51,
             model("shadow"),
-            "After 51 runs the model is not shown to beat the critics' mean, so it steered nothing.",
+            "After 51 runs the model has not been shown to beat the critics' mean, so it steered nothing.",
         ),
         (
             51,

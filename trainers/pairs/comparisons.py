@@ -44,7 +44,7 @@ def comparison(
       none
     - ``right``: the same of the other side
     - ``winner``: the side that is better, or ``tie``
-    - ``task``: what both were made for; statements on one task are no independent evidence
+    - ``task``: what both were made for; statements on one task are not independent evidence
     - ``annotator``: who says so; empty where nobody knows
     - ``weight``: what the statement counts beside others, from 0 to 1000
     - ``dimension``: what is judged (``physics``, …); empty for the whole
@@ -78,7 +78,7 @@ def pairs_from_table(
 
     ``table`` is a dataframe (pandas, Polars, PyArrow, …) or a sequence of mappings, with these columns:
 
-    - ``task``: what both candidates were made for, a text or whole number. Statements on one task are no
+    - ``task``: what both candidates were made for, a text or whole number. Statements on one task are not
       independent evidence; where every row stands for itself, number the rows;
     - ``winner``: ``left``, ``right`` or ``tie``;
     - ``left_NAME`` and ``right_NAME`` for every critic: its score of either side, higher is better, at best

@@ -23,7 +23,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """Figures on pairs that are no ties, with 95% intervals of a bootstrap over tasks; one task has none."""
+    """Figures on pairs other than ties, with 95% intervals of a bootstrap over tasks; one task has none."""
 
     pairs: int
     """Pairs that were measured on, without ties."""
@@ -37,7 +37,7 @@ class Evaluation:
     accuracy_ci95: Interval | None
     """Of the accuracy; None for one task."""
     log_loss: float
-    """Nats a pair; 0.693 knows nothing."""
+    """Nats per pair; guessing gives 0.693."""
     log_loss_ci95: Interval | None
     """Of the log loss; None for one task."""
     ece: float
@@ -58,8 +58,8 @@ def evaluate(
 
     - ``reward``: what is measured
     - ``comparisons``: of other tasks than those that were learnt, else the figures flatter
-    - ``dimension``: which one of the reward is measured, on the pairs that judge it; others are passed over.
-      Empty for the whole
+    - ``dimension``: the dimension to measure, on the pairs that judge it; others are skipped. Empty for
+      overall
     - ``seed``: of the bootstrap, a whole number of at least 0
     - ``ignore``: columns of the table to leave out
 

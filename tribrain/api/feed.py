@@ -24,8 +24,8 @@ class RewardFeed:
     - ``critics``: the names of one's critics: a reward that weighs none of them is refused
 
     The prefix of the topics and security come from the environment, as for every command. A broker that is
-    away is no error: what was the newest stays, and following goes on when it is back. Raises BadInput where
-    no broker is named, and where it does not let this client in.
+    away is not an error: the newest reward stays, and the feed continues once the broker is back. Raises
+    BadInput where no broker is named, and where it does not let this client in.
 
     >>> with RewardFeed("localhost:9092") as feed:  # doctest: +SKIP
     ...     reward = feed.active()
@@ -80,7 +80,7 @@ class RewardFeed:
 
     @property
     def silent_s(self) -> float:
-        """Seconds since Kafka was last heard: some while it is there."""
+        """Seconds since Kafka was last heard from: a few while it is there."""
         return self.snapshots.silent_s
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from trainers.pairs.pairing import PairingRules, pairs_of_run
 
 
 def read_pairs(path: str | PathLike[str]) -> list[PairMessage]:
-    """The pairs of the file ``path``, a ``pairs.jsonl``, and what stands between them, in its order.
+    """The pairs of the file ``path``, a ``pairs.jsonl``, and the other messages there, in its order.
 
     Raises BadInput for a file that is missing, empty or damaged, with the line.
     """
@@ -28,7 +28,7 @@ def pairs_from_runs(
 ) -> list[PreferencePair]:
     """The pairs of runs by their folders, as ``tribrain pairs export`` writes them for each.
 
-    They are those by the critics' scores and, where iterations carry an outcome, by that.
+    They are pairs by the critics' scores and, where iterations have an outcome, pairs by outcome.
 
     - ``runs``: folders with a ``trace.jsonl``, at least one
     - ``strategy``: ``best_vs_rest`` pairs the best candidates with all others, ``adjacent`` each with the one

@@ -41,7 +41,7 @@ class Preference:
     probability: float
     """P(first ≻ second), given that it is no tie."""
     ci95: tuple[float, float] | None
-    """95% of what the probability may be by what was learnt; None for a point estimate."""
+    """95% interval of the probability; None for a point estimate."""
     confidence: float
     """How much of that a run would count, in (0, 1]: less where the model is unsure."""
     tie: float
@@ -59,7 +59,7 @@ class Ranked:
     probability: float
     """P(candidate ≻ an average one of the others); of two, that it is preferred to the other."""
     ci95: tuple[float, float] | None
-    """95% of what the probability may be by what was learnt; None for a point estimate."""
+    """95% interval of the probability; None for a point estimate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Reward:
     """
 
     snapshot: RewardSnapshot
-    """The message that it is on Kafka and in a ``bt_reward.json``."""
+    """The message that holds it on Kafka and in a ``bt_reward.json``."""
 
     @classmethod
     def read(cls, path: str | PathLike[str]) -> Reward:
@@ -131,12 +131,12 @@ class Reward:
 
     @property
     def critics(self) -> tuple[str, ...]:
-        """Whose scores it weighs, in the order in which it came to know them."""
+        """The critics whose scores it weighs, in the order in which they first came."""
         return tuple(dict.fromkeys(filter(None, map(critic_of, self.snapshot.feature_names))))
 
     @property
     def dimensions(self) -> tuple[str, ...]:
-        """What labels judged apart from the whole; see ``on``."""
+        """The dimensions that labels judged besides overall; see ``on``."""
         return tuple(self.snapshot.dimensions)
 
     def on(self, dimension: str) -> Reward:

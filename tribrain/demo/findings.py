@@ -76,7 +76,7 @@ def headline(n_runs: int, snapshot: RewardSnapshot | None, gains: Gains) -> str:
     if snapshot.gate != "active":
         if _gate(snapshot).get("closed_times"):
             return f"{after} the model has lost its lead over the critics' mean, and steers nothing any more."
-        return f"{after} the model is not shown to beat the critics' mean, so it steered nothing."
+        return f"{after} the model has not been shown to beat the critics' mean, so it steered nothing."
     return f"{after} the model beat the critics' mean{_of_steering(gains)}."
 
 
@@ -95,7 +95,7 @@ def _of_steering(gains: Gains) -> str:
             f", yet runs that it steered improved their first video by only {steered:.2f} rather than "
             f"{never:.2f} in {gains.measure}"
         )
-    return "; that steering improved the videos is not shown"
+    return "; steering was not shown to improve the videos"
 
 
 def lead(snapshot: RewardSnapshot | None, gains: Gains) -> list[str]:
@@ -122,7 +122,7 @@ def refinement(gains: Gains) -> str:
         return f"{text}, in a single run."
     text += f", by {_signed(overall)}."
     if gains.measure == SCORE:
-        return f"{text} Every run climbs this very score, so that it rises is no proof of better videos."
+        return f"{text} Every run climbs this very score, so a rise is no proof of better videos."
     if overall.is_rise:
         return text
     return f"{text} That refinement improved them is not shown."

@@ -54,7 +54,7 @@ def list_letters(bootstrap_servers: str | None, as_json: bool) -> None:
 @bootstrap_servers
 @options.as_json
 def show(name: str, bootstrap_servers: str | None, as_json: bool) -> None:
-    """Show one dead letter, with its bytes (what is no UTF-8 as \\xNN)."""
+    """Show one dead letter, with its bytes (those that are not UTF-8 as \\xNN)."""
     for letter in _pending(open_kafka(bootstrap_servers, "log dead-letters show")):
         if letter.name == name:
             break

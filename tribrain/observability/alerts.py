@@ -50,9 +50,8 @@ ALERTS: tuple[Alert, ...] = (
         for_min=2,
         severity="critical",
         summary="A service does not answer when it is asked for its metrics.",
-        means="The process is gone, stopped or cut off, or its port is another one. Of such a service no "
-        "other "
-        "alert can fire. One that was removed on purpose is missed for an hour.",
+        means="The process is gone, stopped or cut off, or its port is another one. No other alert can fire "
+        "for such a service. One that was removed on purpose fires this one for an hour.",
         do="See whether the container runs (`docker compose ps`) and what it said last "
         "(`docker compose logs`). A trainer may be started again at any time: nothing is lost.",
         case=Case(
@@ -173,7 +172,7 @@ ALERTS: tuple[Alert, ...] = (
         severity="warning",
         summary="Messages came that could not be used.",
         means="Each is kept on the dead-letter topic with its bytes and the reason.",
-        do="`tribrain log dead-letters list` names them with their reasons. Mend the cause, then "
+        do="`tribrain log dead-letters list` names them with their reasons. Fix the cause, then "
         "`tribrain log dead-letters replay`.",
         case=Case(
             series={'tribrain_dead_letters_total{job="trainer",reason="damaged"}': "0x4 3x60"},
@@ -189,7 +188,7 @@ ALERTS: tuple[Alert, ...] = (
         severity="warning",
         summary="Dead letters have waited for an hour.",
         means="Nobody has replayed them; what they say is in no model.",
-        do="`tribrain log dead-letters list`, mend the cause, `tribrain log dead-letters replay`.",
+        do="`tribrain log dead-letters list`, fix the cause, `tribrain log dead-letters replay`.",
         case=Case(
             series={'tribrain_dead_letters_pending{job="page",reason="damaged"}': "2x70 0x60"},
             fires_min=65,
@@ -256,7 +255,7 @@ ALERTS: tuple[Alert, ...] = (
         severity="warning",
         summary="A model that steered is a shadow again.",
         means="A drift alarm, or strong evidence that the critics' mean has become better, or the model's "
-        "own evidence has fallen to 1 in 20. Runs go on by the critics alone.",
+        "own evidence has fallen to 1/20. Runs continue with the critics alone.",
         do="`tribrain log snapshots list` shows since when; compare the log loss on the dashboard. New "
         "critics or a new generator are the usual reasons. `tribrain log snapshots rollback` goes back to an "
         "earlier model.",

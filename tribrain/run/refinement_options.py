@@ -88,7 +88,8 @@ _STOPPING = option_group(
     click.option(
         "--drift-threshold",
         type=FiniteFloat(0, 1),
-        help="Stop when a failure mode's score twice falls by more than this while the critics' mean rises.",
+        help="Stop if, twice in a row, a failure mode's score falls by more than this while the critics' "
+        "mean rises.",
     ),
     click.option(
         "--max-wall-s",

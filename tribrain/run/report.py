@@ -76,7 +76,7 @@ def _lead_of_one(run: TracedRun) -> str:
 def _headline(runs: Sequence[TracedRun]) -> str:
     gains = [gain for run in runs if (gain := run.score_gain) is not None]
     if not gains:
-        return f"{counted(len(runs), 'run')}, of none of which the first video could be judged."
+        return f"Of {counted(len(runs), 'run')}, none has a first video that could be judged."
     better = sum(gain > 0 for gain in gains)
     return f"In {better} of {counted(len(gains), 'run')} a later video was scored higher than the first."
 

@@ -45,7 +45,7 @@ CONFIG = click.Option(
     type=PATH,
     metavar="FILE.toml",
     expose_value=False,
-    help=f"Take options from this file, where a table is named as the command; also from {VARIABLE}.",
+    help=f"Take options from this TOML file, whose tables have the commands' names; also from {VARIABLE}.",
 )
 
 

@@ -16,7 +16,7 @@ from tribrain.shell.output import columns
 SOURCES = {
     "human": "people",
     "outcome": "validators",
-    "proxy": "judges that are no people",
+    "proxy": "judges that are not people",
     "critic": "the critics themselves",
 }
 """Label source to who gave such labels."""

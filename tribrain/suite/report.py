@@ -90,7 +90,7 @@ def _lead(runs: Sequence[TracedRun]) -> list[str]:
     raised = sum(best > first for first, best in ends)
     return [
         f"In {raised} of {counted(len(ends), 'run')} a later video was scored higher than the first. "
-        "Every run climbs this very score, so that it rises is no proof that the videos are "
+        "Every run climbs this very score, so a rise is no proof that the videos are "
         "better: look at them."
     ]
 

@@ -111,7 +111,7 @@ class PageOptions:
     options.as_json,
 )
 def ui(**given: Any) -> None:
-    """Serve the web page to vote on pairs of videos and to see runs and models; until Ctrl-C.
+    """Serve the web page for voting on pairs of videos and viewing runs and models, until Ctrl-C.
 
     Votes go to Kafka; while the broker is away they wait on this computer. Without a broker the page shows
     the runs, and nobody can vote. It is served on this computer only, unless --host says otherwise; then it

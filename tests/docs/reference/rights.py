@@ -1,4 +1,4 @@
-"""The tables of least rights, in the page on a Kafka that asks who you are."""
+"""The tables of least rights, in the page on a secured Kafka."""
 
 from __future__ import annotations
 

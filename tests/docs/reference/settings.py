@@ -41,12 +41,12 @@ _KAFKA = f"""## Properties of Kafka
 
 They stand in the file that `--kafka-config` or `{CONFIG_VARIABLE}` names, by librdkafka's names, or in the
 environment, which wins over the file. [A secured Kafka](../how-to/secured-kafka.md) says which values they
-take. Of a secret, the variable with `_FILE` at its end names a file that holds it.
+take. For a secret, the variable that ends in `_FILE` names a file that holds it.
 """
 _LIMITS = """## Limits
 
-What a message may be and hold. What is beyond is refused where it is written, and a dead letter where it is
-read.
+The limits of a message and of what it holds. A message beyond one is refused when it is written, and
+becomes a dead letter when it is read.
 """
 
 
