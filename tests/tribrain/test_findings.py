@@ -74,7 +74,7 @@ def test_the_first_and_best_means_are_as_exact_as_the_gain_between_them() -> Non
 
 
 def test_a_single_run_of_a_group_is_no_evidence() -> None:
-    assert headline(51, model("active"), gains(LITTLE, [0.9])).endswith("is not shown.")
+    assert headline(51, model("active"), gains(LITTLE, [0.9])).endswith("; steering was not shown to improve the videos.")
     assert "With a single run in a group nothing more can be said." in steering(gains(LITTLE, [0.9]))
 
 
@@ -104,7 +104,7 @@ def test_where_nothing_was_shown_the_headline_says_so(
 def test_that_the_critics_own_score_rises_is_no_proof() -> None:
     assert "no proof of better videos" in refinement(gains(LITTLE, MUCH, "critics' score"))
     assert "no proof" not in refinement(gains(LITTLE, MUCH))
-    assert "That refinement improved them is not shown." in refinement(gains(ANYTHING, []))
+    assert "Refinement was not shown to improve them." in refinement(gains(ANYTHING, []))
 
 
 def test_runs_without_a_judged_video_are_told_without_a_figure() -> None:

@@ -125,7 +125,7 @@ def refinement(gains: Gains) -> str:
         return f"{text} Every run climbs this very score, so a rise is no proof of better videos."
     if overall.is_rise:
         return text
-    return f"{text} That refinement improved them is not shown."
+    return f"{text} Refinement was not shown to improve them."
 
 
 def steering(gains: Gains) -> str:
