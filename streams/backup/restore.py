@@ -125,7 +125,7 @@ def _begin(admin: KafkaAdminClient, settings: Settings, archive: Archive) -> boo
         }
         if ids and ids == unfinished.stands_for:
             return True
-    _require_empty(settings, there, unfinished)
+    _require_empty(settings, there, archive, unfinished)
     write_restore(settings, Restore(backup=archive.sha256, is_finished=False, stands_for={}))
     reach("restore.begun")
     # The empty topics may have other partitions and settings: recreate them.
@@ -145,10 +145,18 @@ def _kept(configs: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in configs.items() if not name.startswith(_OF_THE_CLUSTER)}
 
 
-def _require_empty(settings: Settings, topics: Iterable[str], unfinished: Restore | None) -> None:
+def _require_empty(
+    settings: Settings, topics: Iterable[str], archive: Archive, unfinished: Restore | None
+) -> None:
     for topic in topics:
         with TopicReader(settings, topic) as reader:
             end = sum(reader.ends().values())
+        if end and unfinished is not None and unfinished.backup == archive.sha256:
+            raise BadInput(
+                f"topic {topic!r} at {settings.bootstrap_servers} ends at offset {end}, which no restore of "
+                "this backup has written: something else writes to it; stop all runs, delete the topics "
+                f"{settings.topic_prefix}.*, and restore again"
+            )
         if end and unfinished is not None:
             raise BadInput(
                 f"topic {topic!r} at {settings.bootstrap_servers} holds part of another backup, with SHA-256 "

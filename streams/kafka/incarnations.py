@@ -7,20 +7,26 @@ id of the topic that was backed up.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
+from time import monotonic, sleep
 
-from kafka import KafkaAdminClient
-from kafka.errors import KafkaError, TopicAuthorizationFailedError
+from kafka.errors import TopicAuthorizationFailedError
+from kafka.protocol.metadata import MetadataRequest
 
-from streams.errors import BadInput
-from streams.kafka.failures import failure
+from streams.errors import BadInput, NoBroker
+from streams.kafka.connection import Connection
 from streams.kafka.probe import refusal
 from streams.kafka.restores import read_restores
 from streams.kafka.rights import Right, named
-from streams.kafka.settings import Settings, admin_config
-from streams.kafka.topics import is_in_memory
+from streams.kafka.settings import Settings, no_broker_answers
+from streams.kafka.topics import IN_MEMORY_CLUSTER
 
-_FIRST_WITH_IDS = (2, 8)
+log = logging.getLogger(__name__)
+
+_FIRST_WITH_IDS = 10
+"""Version of the metadata request, since Kafka 2.8."""
+_LOOK_AGAIN_S = 0.2
 
 
 class TopicMadeAgain(BadInput):
@@ -47,20 +53,41 @@ def topic_ids(settings: Settings, topics: Iterable[str], timeout_s: float = 10.0
 
 def ids_given_by_kafka(settings: Settings, topics: Iterable[str], timeout_s: float = 10.0) -> dict[str, str]:
     """As ``topic_ids``, but ignoring restores."""
-    names = list(topics)
-    try:
-        with KafkaAdminClient(**admin_config(settings, timeout_s)) as admin:
-            if is_in_memory(admin):
-                return {}
-        config = admin_config(settings, timeout_s) | {"api_version": _FIRST_WITH_IDS}
-        with KafkaAdminClient(**config) as admin:
-            described = admin.describe_topics(names)
-    except KafkaError as error:
-        raise failure(settings, error) from None
-    hidden = [t["name"] for t in described if t["error_code"] == TopicAuthorizationFailedError.errno]
+    # An admin client asks for its rights on the cluster, too, and a broker logs each time that it has none.
+    with _connected(settings, timeout_s) as connection:
+        cluster = connection.ask(MetadataRequest(topics=[], max_version=_FIRST_WITH_IDS))
+        # Asked about a topic, the in-memory broker would create it.
+        if str(cluster.cluster_id).startswith(IN_MEMORY_CLUSTER):
+            return {}
+        answer = connection.ask(
+            MetadataRequest(
+                topics=[MetadataRequest.MetadataRequestTopic(name=name) for name in topics],
+                allow_auto_topic_creation=False,
+                min_version=_FIRST_WITH_IDS,
+            )
+        )
+    hidden = [
+        topic.name for topic in answer.topics if topic.error_code == TopicAuthorizationFailedError.errno
+    ]
     if hidden:
         raise refusal(settings, named(Right("Describe", "topic", name) for name in hidden))
-    return {topic["name"]: str(topic["topic_id"]) for topic in described if topic["partitions"]}
+    return {topic.name: str(topic.topic_id) for topic in answer.topics if topic.partitions}
+
+
+def _connected(settings: Settings, timeout_s: float) -> Connection:
+    """To the first of the brokers that answers; they are asked until the time is over."""
+    deadline_s = monotonic() + timeout_s
+    share_s = timeout_s / len(settings.addresses)
+    while True:
+        for host, port in settings.addresses:
+            until_s = min(deadline_s, monotonic() + share_s)
+            try:
+                return Connection(settings.security, host, port, until_s, looks_again=False)
+            except NoBroker as error:
+                log.debug("%s", error)
+        if monotonic() + _LOOK_AGAIN_S > deadline_s:
+            raise no_broker_answers(settings)
+        sleep(_LOOK_AGAIN_S)
 
 
 def check_incarnations(known: Mapping[str, str], now: Mapping[str, str], known_from: str) -> None:

@@ -37,7 +37,7 @@ def check_access(settings: Settings, rights: Iterable[Right] = ()) -> bool:
 
     if settings.security.mechanism == "PLAIN" and not settings.security.is_encrypted:
         log.warning("the password of %s is sent over the network unencrypted", settings.security.principal)
-    for host, port in _addresses(settings):
+    for host, port in settings.addresses:
         try:
             with connect(host, port) as connection:
                 answer = connection.ask(MetadataRequest(topics=[], max_version=9))
@@ -63,8 +63,3 @@ def refusal(settings: Settings, what: str) -> BadInput:
         f"{settings.security.principal} may not {what} at {settings.bootstrap_servers}; "
         "add an ACL that allows it, or connect as another user"
     )
-
-
-def _addresses(settings: Settings) -> list[tuple[str, int]]:
-    parts = (server.rpartition(":") for server in settings.bootstrap_servers.split(","))
-    return [(host.strip("[]"), int(port)) for host, _, port in parts]

@@ -84,6 +84,12 @@ class Settings:
         )
 
     @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Host and port of each server; a host is without the brackets of IPv6."""
+        parts = (server.rpartition(":") for server in self.bootstrap_servers.split(","))
+        return [(host.strip("[]"), int(port)) for host, _, port in parts]
+
+    @property
     def trace_topic(self) -> str:
         return f"{self.topic_prefix}.trace"
 

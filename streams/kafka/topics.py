@@ -40,8 +40,8 @@ from streams.messages.limits import (
 
 log = logging.getLogger(__name__)
 
-# The cluster id of librdkafka's test broker, which has no admin API and creates a topic when asked about it.
-_IN_MEMORY_CLUSTER = "mockCluster"
+IN_MEMORY_CLUSTER = "mockCluster"
+"""Cluster id of librdkafka's test broker, which has no admin API and creates a topic when asked about it."""
 _SEGMENT_BYTES = 64 << 20
 _LIMIT = "max.message.bytes"
 # A broker's own default: other clients fill their batches up to it.
@@ -155,7 +155,7 @@ def has_transactions(settings: Settings, timeout_s: float = 10.0) -> bool:
 
 def is_in_memory(admin: KafkaAdminClient) -> bool:
     """Whether the broker is librdkafka's test broker. Raises KafkaError."""
-    return str(admin.describe_cluster()["cluster_id"]).startswith(_IN_MEMORY_CLUSTER)
+    return str(admin.describe_cluster()["cluster_id"]).startswith(IN_MEMORY_CLUSTER)
 
 
 def _topics(settings: Settings) -> dict[str, dict[str, Any]]:

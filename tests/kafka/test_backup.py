@@ -278,6 +278,19 @@ def test_another_backup_than_the_one_that_is_half_restored_is_refused(
     assert restore(there, first).resumed
 
 
+def test_a_restore_says_that_something_else_wrote_to_its_topics_while_it_was_away(
+    settings: Settings, there: Settings, tmp_path: Path
+) -> None:
+    publish(settings, run([0.1, 0.9], "run-a"))
+    archive = backup_of(settings, tmp_path / "a.backup")
+    create_topics(there)
+    with service(there, "restore", str(archive.path), environment={VARIABLE: "restore.begun:1"}) as killed:
+        assert killed.wait(_WAIT_S) == -9
+    publish(there, run([0.1, 0.9], "run-b"))
+    with pytest.raises(BadInput, match="which no restore of this backup has written: something else writes"):
+        restore(there, archive)
+
+
 def test_a_broker_that_holds_anything_is_refused_and_left_as_it_is(
     settings: Settings, there: Settings, tmp_path: Path
 ) -> None:

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kafka.admin import AlterConfigOp, ConfigResource, ConfigResourceType
 
+from streams.kafka.incarnations import topic_ids
+from streams.kafka.partitions import partitions_of
 from streams.kafka.probe import check_access
 from streams.kafka.rights import Right
 from streams.kafka.topics import TopicOptions, create_topics, make_topics
@@ -20,6 +23,7 @@ from tests.kafka.test_serve_text import n_learnt, send, stream, wait_for
 from tests.secured.broker import PASSWORD, SecuredBroker
 from tests.secured.commands import COMMANDS, arguments_of
 from tests.services import serve_text
+from tests.waiting import wait_until
 from tribrain.shell.exit_codes import BAD_INPUT
 from tribrain.shell.kafka_access import TOPICS, rights_of
 
@@ -82,6 +86,30 @@ def test_text_is_learnt_and_published_with_the_least_rights(secured: SecuredBrok
     send(of_prefix, messages)
     with serve_text(secured.allowed("serve text", prefix), "--every-s", "0.05"):
         assert wait_for(of_prefix, n_learnt(messages)).version == n_learnt(messages)
+
+
+def test_what_a_trainer_asks_every_few_seconds_is_refused_nothing(
+    secured: SecuredBroker, prefix: str
+) -> None:
+    """Otherwise the broker's log is full of refusals, and none of them means anything."""
+    settings = secured.allowed("serve trainer", prefix)
+    topics = {settings.trace_topic, settings.pairs_topic}
+    log_file = secured.broker.log_file
+    assert log_file is not None
+
+    logger = {"kafka.authorizer.logger": (AlterConfigOp.SET, "INFO")}
+    with secured.admin() as admin:
+        admin.alter_configs([ConfigResource(ConfigResourceType.BROKER_LOGGER, "1", logger)])
+
+    def refusals() -> int:
+        return log_file.read_text(errors="replace").count(f"User:{settings.security.username} is Denied")
+
+    partitions_of(settings, settings.trace_topic)  # by an admin client, which is refused the cluster
+    wait_until(lambda: refusals() > 0)
+    earlier = refusals()
+    for _ in range(20):
+        assert set(topic_ids(settings, topics)) == topics
+    assert refusals() == earlier
 
 
 def test_a_service_that_may_make_topics_makes_its_own(secured: SecuredBroker) -> None:

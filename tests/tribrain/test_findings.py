@@ -74,7 +74,8 @@ def test_the_first_and_best_means_are_as_exact_as_the_gain_between_them() -> Non
 
 
 def test_a_single_run_of_a_group_is_no_evidence() -> None:
-    assert headline(51, model("active"), gains(LITTLE, [0.9])).endswith("; steering was not shown to improve the videos.")
+    said = headline(51, model("active"), gains(LITTLE, [0.9]))
+    assert said.endswith("; steering was not shown to improve the videos.")
     assert "With a single run in a group nothing more can be said." in steering(gains(LITTLE, [0.9]))
 
 
