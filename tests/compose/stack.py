@@ -149,4 +149,7 @@ def shared_folder() -> Iterator[Path]:
 
 def end_all(stacks: Iterable[Stack]) -> None:
     for stack in stacks:
-        stack.compose("down", "--timeout", "1", "--volumes", "--remove-orphans", check=False)
+        # Of every profile, or the volumes of those that are not in use stay.
+        stack.compose(
+            "--profile", "*", "down", "--timeout", "1", "--volumes", "--remove-orphans", check=False
+        )
