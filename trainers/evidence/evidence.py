@@ -15,7 +15,7 @@ from trainers.evidence.annotators import Annotators
 from trainers.evidence.gate import OPENS_AT, Gate
 from trainers.evidence.prequential import PrequentialScores
 from trainers.evidence.proxies import ProxyAudit
-from trainers.other_version import LARGEST_SUM, a_count, within
+from trainers.other_version import a_count
 from trainers.pairs.judgements import PairJudgement, annotator_of
 from trainers.pairs.weights import SOURCE_WEIGHTS
 
@@ -169,7 +169,6 @@ class Evidence:
             ties=a_count(state["ties"]),
             passed_over={source: a_count(n) for source, n in state["passed_over"].items()},
             prequential={
-                source: PrequentialScores(within(sums, (-1,), 0.0, LARGEST_SUM, "sums of figures").tolist())
-                for source, sums in state["prequential"].items()
+                source: PrequentialScores.from_sums(sums) for source, sums in state["prequential"].items()
             },
         )

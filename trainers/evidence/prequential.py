@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainers.other_version import LARGEST_SUM, within
+
 if TYPE_CHECKING:
     from trainers.compiled import Array
 
@@ -19,10 +21,17 @@ _PLAIN = 4
 class PrequentialScores:
     """Test-then-train sums over pairs, each predicted as P(chosen ≻ rejected) before it was learnt."""
 
-    def __init__(self, sums: Iterable[float] = ()) -> None:
-        """``sums`` are those of ``state``."""
-        given = np.array([*sums], dtype=np.float64)
-        self._sums: Array = given if len(given) else np.zeros(_PLAIN + 3 * BINS)
+    def __init__(self) -> None:
+        self._sums: Array = np.zeros(_PLAIN + 3 * BINS)
+
+    @classmethod
+    def from_sums(cls, sums: Iterable[float]) -> PrequentialScores:
+        """The scores of at least one pair with these ``sums``. Raises ValueError for what no pairs give."""
+        scores = cls()
+        scores._sums = within([*sums], scores._sums.shape, 0.0, LARGEST_SUM, "sums of figures")
+        if scores.n < 1:
+            raise ValueError("found sums of figures of no pair")
+        return scores
 
     def add(self, p: float, p_reference: float) -> None:
         """One pair: the model's prediction, and that of the critics' mean."""

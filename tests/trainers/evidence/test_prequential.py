@@ -52,3 +52,12 @@ def test_it_is_the_same_after_a_restart() -> None:
     for p in (0.61, 0.7, 0.83, 0.37):
         evidence.predicted("human", p, 0.5)
     assert Evidence.from_state(evidence.state()).metrics() == evidence.metrics()
+
+
+def test_sums_that_no_pairs_give_are_refused() -> None:
+    sums = predicted(0.61).sums
+    of_no_pair = sums.copy()
+    of_no_pair[0] = 0.0
+    for wrong in (of_no_pair, sums[:-1], -sums):
+        with pytest.raises(ValueError, match=r"sums of figures|cannot reshape"):
+            PrequentialScores.from_sums(wrong)

@@ -340,7 +340,7 @@ def test_the_calibration_error_is_the_gap_between_confidence_and_truth() -> None
         scores.add(0.9 if right else 0.1, 0.5)
     assert scores.figures()["ece"] == pytest.approx(0.2)
     assert PrequentialScores.of([scores, scores]).figures()["ece"] == pytest.approx(0.2)
-    assert PrequentialScores(scores.sums).figures() == scores.figures()
+    assert PrequentialScores.from_sums(scores.sums).figures() == scores.figures()
 
 
 def test_what_an_arm_adds_is_learnt_beside_the_critics() -> None:
