@@ -74,6 +74,30 @@ def test_what_a_reader_has_opened_stays_open_when_the_page_renews_itself(
         assert page.locator("details").first.get_attribute("open") is not None
 
 
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ({"critic": 40}, "2% from the first vote on. So the effects shrink when it comes."),
+        ({"critic": 40, "human": 1}, "the effects shrank when the first of those came."),
+    ],
+)
+def test_what_critics_labels_count_is_said_as_it_is_now(
+    labels: dict[str, int], words: str, tmp_path: Path, settings: Settings, visit: Any
+) -> None:
+    write_runs(tmp_path)
+    last = learn_some(settings)
+    newer = sealed(replace(last, version=last.version + 1, labels=labels))
+    list(
+        produce(
+            settings, [Outgoing(settings.snapshots_topic, snapshot_key(newer.model).encode(), encode(newer))]
+        )
+    )
+    with page_server(tmp_path, settings=settings) as server:
+        page = visit(server.url).new_page()
+        page.goto(f"{server.url}/model")
+        page.wait_for_selector(f"text={words}")
+
+
 def test_a_tab_that_is_hidden_holds_no_connection(tmp_path: Path, settings: Settings, visit: Any) -> None:
     write_runs(tmp_path)
     opened: list[str] = []
