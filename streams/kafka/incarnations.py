@@ -59,13 +59,16 @@ def ids_given_by_kafka(settings: Settings, topics: Iterable[str], timeout_s: flo
         # Asked about a topic, the in-memory broker would create it.
         if str(cluster.cluster_id).startswith(IN_MEMORY_CLUSTER):
             return {}
-        answer = connection.ask(
-            MetadataRequest(
-                topics=[MetadataRequest.MetadataRequestTopic(name=name) for name in topics],
-                allow_auto_topic_creation=False,
-                min_version=_FIRST_WITH_IDS,
-            )
+        request = MetadataRequest(
+            topics=[MetadataRequest.MetadataRequestTopic(name=name) for name in topics],
+            allow_auto_topic_creation=False,
+            min_version=_FIRST_WITH_IDS,
         )
+        if not connection.knows(request):
+            raise BadInput(
+                f"the Kafka at {settings.bootstrap_servers} gives topics no ids; update it to 2.8 or newer"
+            )
+        answer = connection.ask(request)
     hidden = [
         topic.name for topic in answer.topics if topic.error_code == TopicAuthorizationFailedError.errno
     ]

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from streams.errors import BadInput
+from streams.kafka.connection import Connection
 from streams.kafka.incarnations import topic_ids
 from streams.kafka.settings import Settings
 from streams.worker.app import _Silence
@@ -68,3 +70,11 @@ def test_what_ends_a_part_ends_the_trainer_and_is_said(settings: Settings, part:
         assert worker.wait(_WAIT_S) == 1
     assert "the trainer stopped at an error" in worker.said
     assert worker.said.rstrip().endswith(f"RuntimeError: {CAUSE}")
+
+
+def test_a_kafka_that_gives_topics_no_ids_is_bad_input(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Connection, "knows", lambda *_: False)
+    with pytest.raises(BadInput, match=r"gives topics no ids; update it to 2\.8 or newer"):
+        topic_ids(settings, [settings.trace_topic])
