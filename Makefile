@@ -17,7 +17,7 @@ install = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes 
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
-.PHONY: setup lora demo docs test test-compose test-faults bench bench-lora results constraints clean
+.PHONY: setup lora demo docs test imports types kernels test-compose test-faults bench bench-lora results constraints clean
 
 setup: $(READY)
 
@@ -44,9 +44,20 @@ demo: $(READY)
 test: $(LORA_READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory --jobs 2 imports types kernels
 	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
+
+types:
+	$(BIN)/mypy
+
+# What a fresh clone's tests import and compile: once, and beside the types, rather than in each process of theirs.
+# The tests themselves say what cannot be imported.
+imports:
+	-@$(BIN)/pytest --collect-only --quiet > /dev/null 2>&1
+
+kernels:
+	-@$(BIN)/python -m tests.service_imports
 
 # Into build/site. A broken link or anchor fails, and so does what a reader's browser would fetch from elsewhere.
 docs: $(READY)

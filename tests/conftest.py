@@ -41,6 +41,7 @@ _COMPUTING = ("simulation", "runner", "bench")
 """The same of those that mostly compute; the other folders have short files."""
 _IMAGE = "apache/kafka:4.3.1"
 _CONTAINER_START_S = 60.0
+_ADMIN_S = 10.0
 
 
 # How long an example takes says nothing of the code on a busy computer.
@@ -134,9 +135,15 @@ def s3_bucket() -> Iterator[str]:
 
 
 @pytest.fixture
-def settings(kafka: str) -> Settings:
-    """The real broker, with topics that no other test uses."""
-    return _with_topics(kafka)
+def settings(kafka: str) -> Iterator[Settings]:
+    """The real broker, with topics that no other test uses.
+
+    They are deleted in the end: who asks for the names of the topics reads those of all tests.
+    """
+    settings = _with_topics(kafka)
+    yield settings
+    with connect_admin(settings, _ADMIN_S) as admin:
+        admin.delete_topics([name for name in admin.list_topics() if name.startswith(settings.topic_prefix)])
 
 
 @pytest.fixture
