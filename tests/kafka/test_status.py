@@ -17,6 +17,7 @@ from streams.messages.stored import StoredMessage
 from streams.metrics.endpoint import serving_metrics
 from streams.metrics.health import Condition
 from streams.metrics.instruments import Instruments
+from streams.metrics.snapshots import SnapshotFigures
 from streams.spool.publisher import TracePublisher
 from tests.factories import event
 from tests.kafka.test_trainer import interleaved, publish, random_runs, wait_until_learnt
@@ -181,6 +182,17 @@ def test_the_screen_says_what_it_knows_in_a_line_each() -> None:
         "spool flush does",
         "- a/spool.sqlite: Kafka refused 1 event; tribrain log spool status says why",
     ]
+
+
+@pytest.mark.parametrize(
+    ("gate", "says"), [("shadow", "evidence 14.0 of the 20 needed"), ("active", "evidence 14.0;")]
+)
+def test_evidence_is_told_beside_what_opens_the_gate(gate: str, says: str) -> None:
+    metrics = {"gate": {"evidence": 14.0}}
+    newest = SnapshotFigures("bt", "default", 9, gate == "active", {}, metrics, None)
+    found = Status(model="default", trainers=Trainers(members=1, unread={}), snapshots=[newest])
+    (model,) = (line for line in lines(found, now_s=0.0) if line.startswith("Model"))
+    assert says in model
 
 
 def test_with_the_test_broker_it_says_what_that_does_not_tell(

@@ -23,6 +23,7 @@ from streams.messages.codec import decode_pair, decode_trace
 from streams.messages.contracts import PairsEnd, PreferencePair, RewardSnapshot, TraceEvent
 from streams.messages.stored import StoredMessage
 from streams.messages.votes import Vote
+from trainers.evidence.gate import OPENS_AT
 from tribrain.demo.lora import AdapterMonitor
 from tribrain.shell.supervisor import ServiceProcess
 
@@ -234,12 +235,8 @@ def figures(monitor: Monitor) -> list[tuple[str, str]]:
         shown.append(("text reward", _adapter_figure(monitor.adapters)))
     if latest is None:
         return [*shown, ("snapshot", f"none yet; {_awaited(monitor)}")]
-    shown.append(
-        (
-            "snapshot",
-            f"v{latest['version']} ({latest['gate']}, evidence {latest['evidence']:,.1f}, 20 needed)",
-        )
-    )
+    evidence = f"evidence {latest['evidence']:,.1f} of the {OPENS_AT:g} needed"
+    shown.append(("snapshot", f"v{latest['version']} ({latest['gate']}, {evidence})"))
     if latest["log_loss"] is not None:
         loss = f"{latest['log_loss']:.3f} against {latest['log_loss_critics_mean']:.3f} of the critics' mean"
         shown.append(("test-then-train log loss", loss))

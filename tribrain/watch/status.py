@@ -16,6 +16,7 @@ from streams.errors import counted
 from streams.kafka.security_sources import read_sources
 from streams.kafka.settings import BOOTSTRAP_SERVERS_VARIABLE
 from streams.metrics.snapshots import SnapshotFigures
+from trainers.evidence.gate import OPENS_AT
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.exit_codes import FAILED
@@ -136,7 +137,8 @@ def _model(figures: SnapshotFigures, now_s: float) -> str:
     if figures.published_s is not None:
         parts.append(f"published {max(0.0, now_s - figures.published_s):.0f} s ago")
     if figures.evidence is not None:
-        parts.append(f"evidence {figures.evidence:,.1f}")
+        needed = "" if figures.is_active else f" of the {OPENS_AT:g} needed"
+        parts.append(f"evidence {figures.evidence:,.1f}{needed}")
     losses = figures.log_losses
     if len(losses) == 2:
         parts.append(f"log loss {losses['model']:.3f}, critics' mean {losses['critics_mean']:.3f}")
