@@ -189,7 +189,10 @@ class LocalBroker:
             if self._process.poll() is not None:
                 raise BadInput(f"Apache Kafka ended during startup; {self._log_end()}")
             if time.monotonic() > deadline:
-                raise BadInput(f"Apache Kafka did not answer within {_START_S:g} s; {self._log_end()}")
+                raise BadInput(
+                    f"Apache Kafka did not answer within {_START_S:g} s; {self._log_end()}. "
+                    "If this computer is busy, try again later"
+                )
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_LOOK_AGAIN_S)
 

@@ -77,11 +77,11 @@ def test_where_the_model_changed_is_said_there_and_not_at_the_first(tmp_path: Pa
 @pytest.mark.parametrize(
     ("reason", "words"),
     [
-        ("max_iters", "All its iterations were made."),
+        ("max_iters", "It made all its iterations."),
         ("patience", "Its videos got no better for a while."),
         ("interrupted", "Somebody stopped it."),
         ("the moon", "It ended: the moon."),
-        ("", "It ended; why is not recorded."),
+        ("", "It ended; the reason was not recorded."),
     ],
 )
 def test_it_says_why_a_run_stopped(tmp_path: Path, reason: str, words: str) -> None:
@@ -128,7 +128,7 @@ def test_a_run_without_an_end_is_told_as_one(tmp_path: Path) -> None:
     trace = tmp_path / "trace.jsonl"
     trace.write_bytes(trace.read_bytes()[:-20])
     page = told(tmp_path)
-    assert "Its trace has no end: it goes on, or it was cut off." in page.text
+    assert "Its trace has no end: it is still running, or was cut off." in page.text
     assert "cut short" in page.rows[0].summary
 
 
@@ -305,7 +305,7 @@ def test_a_recorded_run_of_tribrain_0_6_2_is_told_without_its_videos(tmp_path: P
     assert "pick up the red cube 1" in row.summary
     assert "No video of this run is in its folder." in row.text
     assert "temporal_jitter: smoothness 0.63" in row.text
-    assert "It ended; why is not recorded." in row.text
+    assert "It ended; the reason was not recorded." in row.text
     assert "cut short" not in row.summary
 
 

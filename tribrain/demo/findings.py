@@ -133,10 +133,12 @@ def steering(gains: Gains) -> str:
     found = gains.of_steering
     n_steered, n_never = len(gains.throughout), len(gains.never)
     if found is None:
-        return (
-            f"There is nothing to compare: {counted(n_steered, 'run')} had steering from the second video "
-            f"on, and {counted(n_never, 'run')} never had any."
+        lacks = (
+            "every run was steered in some part"
+            if n_steered
+            else "no run was steered from its second video on"
         )
+        return f"There is nothing to compare: {lacks}."
     text = (
         f"Over its own first video, the best video gained {sum(gains.throughout) / n_steered:.3f} in "
         f"{gains.measure} in the {counted(n_steered, 'run')} that the model steered throughout, and "

@@ -140,13 +140,16 @@ def _figures(demo: Demo, gains: Gains) -> list[Figure]:
     summary, snapshot = demo.summary, demo.snapshot
     is_more = len(demo.runs) > summary.tasks
     planned = f"{summary.tasks} were planned" if is_more else f"of {summary.tasks} that were planned"
+    if is_more and summary.text_reward is not None:
+        planned += "; runs went on until one used an adapter"
     found = [Figure(what="Runs", value=str(len(demo.runs)), meaning=planned)]
     if gains.everyone:
         what = "True quality" if gains.measure == QUALITY else "Critics' score"
         value = f"{gains.first_mean:.3f} → {gains.best_mean:.3f}"
         found.append(Figure(what=what, value=value, meaning="first and best videos, mean over runs"))
     if summary.log_loss is not None and summary.log_loss_critics_mean is not None:
-        meaning = f"the critics' mean has {summary.log_loss_critics_mean:.3f}, a coin 0.693; less is better"
+        others = f"the critics' mean has {summary.log_loss_critics_mean:.3f}, guessing 0.693"
+        meaning = f"{others}; lower is better"
         found.append(Figure(what="Log loss of the model", value=f"{summary.log_loss:.3f}", meaning=meaning))
     if snapshot is not None:
         does = "it steers" if snapshot.gate == "active" else "it only watches"

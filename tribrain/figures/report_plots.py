@@ -130,7 +130,7 @@ def log_loss_plot(steps: Sequence[LearningStep]) -> Drawing | None:
             alt=f"Line chart of the log loss over trusted pairs. Last pair: {pairs[-1]}; "
             f"there the model is at {model[-1]:.3f} and the critics' mean at {critics[-1]:.3f}.",
             caption="Mean over all trusted pairs so far, each predicted before any pair of its run was "
-            "learnt. The critics' mean gets a fitted temperature, so that it is a fair opponent.",
+            "learnt. The critics' mean is rescaled to fit, for a fair comparison.",
         )
 
 
@@ -157,9 +157,9 @@ def evidence_plot(steps: Sequence[LearningStep], opens_at: float) -> Drawing | N
             svg=svg(figure),
             alt=f"Line chart of the evidence that the model beats the critics' mean: "
             f"{steps[-1].evidence:.3g} in the end; the gate opens at {opens_at:g}.",
-            caption="The wealth of a gambler who bets on the model, run after run. If the model were no "
-            f"better than the critics' mean, the chance of ever reaching {opens_at:g} would be at most 1 in "
-            f"{opens_at:g}.",
+            caption="Evidence: the wealth of a gambler who bets on the model, run after run. If the model "
+            f"were no better than the critics' mean, the chance of ever reaching {opens_at:g} would be at "
+            f"most 1 in {opens_at:g}.",
         )
 
 

@@ -52,7 +52,7 @@ ALERTS: tuple[Alert, ...] = (
         summary="A service does not answer when it is asked for its metrics.",
         means="The process is gone, stopped or cut off, or its port is another one. No other alert can fire "
         "for such a service. One that was removed on purpose fires this one for an hour.",
-        do="See whether the container runs (`docker compose ps`) and what it said last "
+        do="Check that the container is running (`docker compose ps`), and read its latest log lines "
         "(`docker compose logs`). A trainer may be started again at any time: nothing is lost.",
         case=Case(
             series={'up{job="trainer",instance="t:9464"}': "1 0x8 1x60"},
@@ -67,8 +67,8 @@ ALERTS: tuple[Alert, ...] = (
         for_min=1,
         severity="critical",
         summary="A service answers, and does not do its work.",
-        means="Its event loop hangs, its position stands while there are messages to read, or Kafka does not "
-        "answer it.",
+        means="Its event loop hangs, its offset does not advance while there are messages to read, or Kafka "
+        "does not answer it.",
         do="`tribrain health --url http://HOST:PORT/health` says which in one sentence. If Kafka is up, "
         "start "
         "the service again.",
@@ -120,7 +120,7 @@ ALERTS: tuple[Alert, ...] = (
         "(deriv(tribrain_lag_messages[10m])) > 0",
         for_min=10,
         severity="warning",
-        summary="More messages come than are handled.",
+        summary="Messages arrive faster than they are handled.",
         means="The trainer or the text service is slower than its input, and models fall further behind.",
         do="Start another trainer of the same model: it takes some of the partitions of the trace topic. The "
         "dashboard shows which topic lags.",

@@ -15,7 +15,7 @@ from tribrain.story.course import best_so_far, rewards_of, version_of
 
 _CLOSE = 0.6
 _STOPS = {
-    "max_iters": "All its iterations were made.",
+    "max_iters": "It made all its iterations.",
     "patience": "Its videos got no better for a while.",
     "target_score": "A video was good enough.",
     "drift": "The critics' score rose while one of its parts fell: the critics were being pleased.",
@@ -109,9 +109,9 @@ def steps(
 def why_it_stopped(stop_reason: str | None) -> str:
     """In a sentence; None for a trace that has no end."""
     if stop_reason is None:
-        return "Its trace has no end: it goes on, or it was cut off."
+        return "Its trace has no end: it is still running, or was cut off."
     if not stop_reason:
-        return "It ended; why is not recorded."
+        return "It ended; the reason was not recorded."
     return _STOPS.get(stop_reason, f"It ended: {stop_reason}.")
 
 

@@ -122,7 +122,7 @@ def _row(name: str, what: str) -> str:
 
 def _in_words(trainers: Trainers, model: str) -> str:
     if trainers.members is None:
-        return "this broker does not tell who reads"
+        return "this broker does not report group members"
     who = "nobody reads" if not trainers.members else f"{trainers.members} read"
     behind = {name: unread.messages for name, unread in trainers.unread.items()}
     waits = (
