@@ -21,7 +21,7 @@ from runner.worlds.wow.names import MODELS, ModelName
 from runner.worlds.wow.needed import Needed
 from streams.errors import BadInput
 from streams.local_broker.jars import NoKafka, find_kafka
-from trainers.datasets.extra import require_extra
+from trainers.extras import require_extra
 
 TRAINING: Final = "train-wow-wan"
 """Stands for the fine-tuning of wan-14b, ``data finetune --train wow-wan``, among WoW's models."""
@@ -228,7 +228,7 @@ def _training(checkout: Checkout, python: str) -> WowModel:
 def _extra_problems() -> list[str]:
     """What this program lacks to build the dataset of a training."""
     try:
-        require_extra()
+        require_extra("data")
     except BadInput as problem:
         return [str(problem)]
     return []

@@ -20,7 +20,7 @@ from streams.errors import BadInput
 from streams.kafka.settings import Settings
 from streams.messages.contracts import AdapterSnapshot, GateState
 from streams.snapshots.artifacts import ArtifactError, StoreAway, fetch
-from trainers.lora.extra import require_extra
+from trainers.extras import require_extra
 
 if TYPE_CHECKING:
     # PyTorch is an extra, imported only if an adapter is used.
@@ -57,7 +57,7 @@ class LocalAdapter:
 
     def __init__(self, folder: Path, *, base: str | None = None) -> None:
         """Loads the base model. Raises BadInput if the folder or the base cannot be used."""
-        require_extra()
+        require_extra("lora")
         from trainers.lora.adapter import read_adapter
         from trainers.lora.scorer import AdapterScorer
 
@@ -185,7 +185,7 @@ class AdapterFeed:
         log.warning("adapter of snapshot %d refused (%s): %s", snapshot.version, reason, error)
 
     def _use(self, snapshot: AdapterSnapshot) -> None:
-        require_extra()
+        require_extra("lora")
         from trainers.lora.adapter import read_adapter
         from trainers.lora.scorer import AdapterScorer
 

@@ -18,7 +18,7 @@ from runner.worlds.wow.settings import WowSettings
 from streams.errors import BadInput
 from tests.runner.worlds.test_train_wan import dataset_of, train
 from tests.runner.wow_doubles.checkout import FakeWow, fake_checkout
-from trainers.datasets import extra
+from trainers import extras
 from tribrain.cli import main
 from tribrain.data.finetune_wow import OPTIONS, wow_training
 
@@ -150,7 +150,7 @@ def test_training_is_ready_where_its_command_begins_and_never_where_it_refuses(
 def test_training_is_not_ready_without_the_packages_of_its_datasets(
     wow: FakeWow, content_python: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
-    monkeypatch.setattr(extra, "_NEEDED", ("no_such_package",))
+    monkeypatch.setattr(extras, "_PACKAGES", {"data": ("no_such_package",)})
     given = ["--wow-repo", str(wow.repo), "--wow-python", str(content_python), "--require"]
     assert (doctor(*given, "wan-14b"), doctor(*given, TRAINING)) == (0, 1)
     assert 'a dataset needs no_such_package; install the extra with pip install -e ".[data]"' in (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import trainers.lora.extra
+import trainers.extras
 from tests.tribrain.test_cli import code_of
 
 TEXTS = b'{"goal_instruction": "g", "chosen_prompt": "%s", "rejected_prompt": "b"}\n'
@@ -31,7 +31,7 @@ def test_bad_pairs_are_named_where_the_extra_is_missing(
     content: bytes | None,
     said: str,
 ) -> None:
-    monkeypatch.setattr(trainers.lora.extra, "_NEEDED", ("no_such_package",))
+    monkeypatch.setattr(trainers.extras, "_PACKAGES", {"lora": ("no_such_package",)})
     pairs = tmp_path / "pairs.jsonl"
     if content is not None:
         pairs.write_bytes(content)

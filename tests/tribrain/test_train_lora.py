@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-import trainers.lora.extra
+import trainers.extras
 from streams.messages.codec import encode
 from streams.messages.contracts import TraceEvent
 from streams.messages.files import read_trace
@@ -268,7 +268,7 @@ def test_without_the_extra_one_line_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(trainers.lora.extra, "find_spec", lambda name: None if name == "torch" else name)
+    monkeypatch.setattr(trainers.extras, "find_spec", lambda name: None if name == "torch" else name)
     pairs = str(trained.parent / "pairs.jsonl")
     given = {
         "train-lora-rm": ("--pairs", pairs, "--base-model", "b", "--out-dir", "o"),

@@ -21,13 +21,13 @@ from streams.snapshots.serving import ServingSnapshot
 from trainers.datasets.build import EMBED_PROMPTS, SCHEMA, Pictures, WritingRules, build_dataset
 from trainers.datasets.captions import CaptionKind
 from trainers.datasets.choice import Choice, ChoiceRules, choose
-from trainers.datasets.extra import require_extra
 from trainers.datasets.formats import FORMATS, WAN_FRAMES, DatasetFormat
 from trainers.datasets.near_duplicates import NEAR
 from trainers.datasets.new_folder import check_place
 from trainers.datasets.samples import Run, read_runs
 from trainers.datasets.selection import SelectionPolicy
 from trainers.datasets.splits import SplitShares
+from trainers.extras import require_extra
 from tribrain.data.dataset_plots import rewards_plot, tasks_plot
 from tribrain.shell import options
 from tribrain.shell.command import Command
@@ -131,7 +131,7 @@ def build_dataset_command(**given: Any) -> None:
     folder is complete or absent.
     """
     chosen = BuildOptions(**given)
-    require_extra()
+    require_extra("data")
     rules = ChoiceRules(
         dataset_format=chosen.dataset_format,
         caption=chosen.caption,

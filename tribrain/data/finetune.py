@@ -22,8 +22,8 @@ from streams.messages.contracts import FinetuneEvent, RewardSnapshot
 from streams.snapshots.serving import ServingSnapshot
 from trainers.datasets.build import WritingRules
 from trainers.datasets.choice import ChoiceRules
-from trainers.datasets.extra import require_extra
 from trainers.datasets.selection import SelectionPolicy
+from trainers.extras import require_extra
 from tribrain.data.build_dataset import pictures_of
 from tribrain.data.finetune_options import SIMULATED_TASKS, FinetuneOptions, finetune_options
 from tribrain.data.finetune_wow import refuse_wow_options, wow_training
@@ -107,7 +107,7 @@ def finetune(**given: Any) -> None:
         and not all(task.image for task in tasks)
     ):
         raise BadInput("--generate-cmd has {image}, and the prompts have none; give WoW's JSON Lines")
-    require_extra()
+    require_extra("data")
     if chosen.dry_run:
         deed = f"train checkpoints of model {chosen.model!r} in {chosen.work}"
         say_service_plan(kafka, deed, as_json=chosen.as_json)

@@ -15,8 +15,8 @@ from runner.rewards.adapter_feed import NAME, AdapterFeed
 from streams.errors import BadInput, counted
 from streams.kafka.settings import Settings
 from streams.messages.contracts import AdapterSnapshot, TraceEvent
+from trainers.extras import require_extra
 from trainers.lora.base_model import packaged_base
-from trainers.lora.extra import require_extra
 from tribrain.shell.supervisor import ServiceProcess
 
 REWRITES = 4
@@ -33,7 +33,7 @@ class DemoLoraPlan:
 
 def lora_plan(base: str | None, every_pairs: int) -> DemoLoraPlan:
     """Raises BadInput where the extra or the base model is not there; by default a packaged encoder is it."""
-    require_extra()
+    require_extra("lora")
     from trainers.lora.prepare import checked_base
     from trainers.lora.settings import LoraSettings
 

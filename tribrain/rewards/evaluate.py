@@ -36,7 +36,7 @@ from trainers.evidence.evaluate import (
     task_numbers,
     ties_of,
 )
-from trainers.lora.extra import require_extra
+from trainers.extras import require_extra
 from trainers.pairs.judgements import dimension_of
 from trainers.pairs.weights import task_of, task_of_text
 from trainers.pairs.withdrawn import standing
@@ -175,7 +175,7 @@ def _of_model(
         raise BadInput(
             f"{model}: has no reward.json; expected a folder that tribrain reward train-lora has written"
         )
-    require_extra()
+    require_extra("lora")
 
     from trainers.lora.scorer import open_reward
 

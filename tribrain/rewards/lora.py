@@ -19,7 +19,7 @@ from streams.errors import BadInput, counted
 from streams.messages.codec import ContractError
 from streams.messages.contracts import LabelSource, PreferencePair
 from streams.messages.files import read_text_pairs
-from trainers.lora.extra import require_extra
+from trainers.extras import require_extra
 from trainers.lora.settings import LoraSettings, Pooling, Precision
 from trainers.pairs.withdrawn import standing
 from tribrain.rewards.pair_files import read_current
@@ -207,7 +207,7 @@ def train_lora_rm(**given: Any) -> None:
     messages = _pairs(chosen.pairs)
     selected = select(messages, chosen.sources)
     train, held_out = split_by_task(selected.pairs, settings.held_out, settings.seed)
-    require_extra()
+    require_extra("lora")
     if lacking := [name for name in chosen.trackers if find_spec(name) is None]:
         raise BadInput(f"--report-to {lacking[0]}: the package is not there; pip install {lacking[0]}")
 

@@ -11,7 +11,7 @@ import click
 from streams.errors import BadInput
 from streams.kafka.settings import Settings as Kafka
 from streams.snapshots.artifacts import ArtifactStore, open_store, path_name
-from trainers.lora.extra import require_extra
+from trainers.extras import require_extra
 from tribrain.serve.lora_options import LoraOptions, serve_lora_options
 from tribrain.shell import measuring
 from tribrain.shell.command import Command
@@ -54,7 +54,7 @@ def serve_lora(**given: Any) -> None:
         raise BadInput(
             f"--every-pairs {chosen.every_pairs} is more than --max-pairs {chosen.most_pairs}; give fewer"
         )
-    require_extra()
+    require_extra("lora")
     work = chosen.work_dir or _default_work(store, model)
     artifacts = open_store(store)
     if chosen.dry_run:
