@@ -143,7 +143,7 @@ def _as_click_takes_it(where: str, option: click.Option, value: Any) -> Any:
 
 
 def _as_text(where: str, value: Any) -> str:
-    """As it would be typed, so that 8.5 is no more an integer here than there."""
+    """The value as it would be typed, so that 8.5 is no integer in a file either. Raises BadInput."""
     if isinstance(value, bool) or not isinstance(value, int | float | str | datetime | date | time):
         raise BadInput(f"{where}: is {value!r}; expected a text or a number")
     return value.isoformat() if isinstance(value, datetime | date | time) else str(value)

@@ -27,13 +27,13 @@ class KafkaUse:
     read: Sequence[str] = ()
     write: Sequence[str] = ()
     manage: Mapping[Operation, Sequence[str]] = field(default_factory=dict)
-    """What else it does, with which topics."""
+    """Other operations on topics, each with the topics."""
     group: Operation | None = None
-    """On the group of the model's trainers."""
+    """What it does with the consumer group of the model's trainers."""
     publishes: TopicKind | None = None
     """The kind of snapshots whose one writer it is, by a transactional id."""
     transactional_id: str | None = None
-    """Another one, without the prefix."""
+    """Another transactional id that it writes with, without the prefix."""
     cluster: Operation | None = None
 
     def rights(self, settings: Settings, model: str) -> list[Right]:

@@ -79,7 +79,7 @@ class LazyGroup(Group):
         return [name.split() for name in self._entries]
 
     def suggestions(self) -> Mapping[str, str]:
-        """For an old name or the last word of a name, the whole name."""
+        """Old names and last words of names, each to the whole name; whole names to themselves."""
         of_last_words = {name.rpartition(" ")[2]: name for name in reversed(self._entries)}
         of_old = {old: entry.name for old, entry in self._old.items()}
         return of_last_words | of_old | {name: name for name in (*self._single, *self._groups)}

@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 _EVERY_S = 10.0
 _REMEMBERED = 200
-"""Different lines."""
+"""Number of different lines that are remembered."""
 
 
 def log_to_stderr(*, verbose: bool) -> None:
-    """From now on, unless the process has a log already: warnings, with ``verbose`` also what is going on."""
+    """Log warnings, with ``verbose`` also progress, unless the process has a log already."""
     handler = logging.StreamHandler()
     handler.addFilter(RepeatedLines())
     logging.basicConfig(

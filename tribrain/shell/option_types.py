@@ -31,7 +31,7 @@ class _GivenPath(click.Path):
 
 
 class Integer(click.IntRange):
-    """Of 64 bits at most. Click calls it INTEGER RANGE, and one without bounds "x<=None"."""
+    """An integer of at most 64 bits. Click calls it INTEGER RANGE, and one without bounds "x<=None"."""
 
     name = "integer"
 
@@ -57,7 +57,7 @@ class FiniteFloat(click.FloatRange):
         return number
 
     def _describe_range(self) -> str:
-        """For --help, where Click has "x<=None" for a number without bounds."""
+        """The range in --help, where Click has "x<=None" for a number without bounds."""
         return "" if self.min is None and self.max is None else super()._describe_range()
 
 

@@ -115,7 +115,7 @@ def out(
     metavar: str = "FOLDER",
     old: Sequence[str] = (),
 ) -> Callable[[_C], _C]:
-    """Where a result goes: ``--out`` or ``-o``, required where it has no default.
+    """The option for a result's place, ``--out`` or ``-o``; required where it has no default.
 
     ``show_default`` names a default that depends on other options; the command then gets None.
     """

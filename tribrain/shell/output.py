@@ -27,20 +27,20 @@ def cannot_write(path: Path, error: OSError) -> BadInput:
 
 
 def cache_folder() -> Path:
-    """For what can be fetched or computed again (XDG Base Directory specification)."""
+    """The folder for what can be fetched or computed again (XDG Base Directory specification)."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tribrain"
 
 
 def progress(*columns: str | ProgressColumn) -> Progress:
-    """On a terminal, and gone in the end; elsewhere nothing, so that standard error holds messages alone."""
+    """A progress bar on a terminal, removed at its end; elsewhere none, as standard error is for messages."""
     console = Console(stderr=True)
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 class ProgressLines:
-    """Progress for who reads standard error from a file: a line at each tenth of the way, none on a terminal.
+    """Progress for readers of standard error in a file: a line at each tenth of the way, none on a terminal.
 
-    Nothing is said of what was done before the first look.
+    What was done before the first look is not reported.
     """
 
     def __init__(self, what: str) -> None:

@@ -1,6 +1,6 @@
-"""Where a command takes its options from: the command line, then the environment, then a TOML file.
+"""The sources of a command's options: the command line, then the environment, then a TOML file.
 
-Of the environment, the variable of a command's own option is stronger than one that commands share.
+In the environment, the variable of a command's own option takes precedence over one that commands share.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SHARED_VARIABLES: Mapping[str, str] = {
 }
 """An option's name to the variable that stands for it in all commands which have it."""
 _FOUND = f"{__name__}.found"
-"""Where a command's context has what was found, by the option's name."""
+"""Key in a command's ``context.meta`` of the values found, by the option's name."""
 _OF_ONE_CALL = frozenset({"fresh", "dry_run", "as_json"})
 _NO_OPTIONS = frozenset({"TRIBRAIN_UI_TOKEN", "TRIBRAIN_DEMO_ITERS"})
 """Variables of other things that begin as those of a command's options do."""
@@ -80,7 +80,7 @@ def add_source(ctx: click.Context, name: str, given: Given) -> None:
 
 
 def place_of(name: str) -> str:
-    """Where a command's context has the value of an option which the command's function does not take."""
+    """Key in a command's ``context.meta`` of an option that the command's function does not take."""
     return f"{__name__}.{name}"
 
 

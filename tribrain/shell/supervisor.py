@@ -20,7 +20,7 @@ from tribrain.shell.measuring import VARIABLES
 
 _GRACE_S = 2.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 30.0
-"""Between the start of one that died and the next start; each death in a row doubles it."""
+"""Seconds from the start of a service that died to the next start; each death in a row doubles them."""
 
 
 class ServiceProcess:
@@ -96,7 +96,7 @@ class ServiceProcess:
         return lines[-1].removeprefix("tribrain: ")
 
     def _environment(self) -> dict[str, str]:
-        """As here, with this broker. How a secured one is talked to is in the environment already."""
+        """This process's environment, with this broker; settings of a secured one are already in it."""
         own = {name: value for name, value in os.environ.items() if name not in VARIABLES}
         if self._settings.security == NOT_SECURED:
             own = {name: value for name, value in own.items() if not name.startswith(PREFIX)}

@@ -62,10 +62,10 @@ def rewards_of(events: Sequence[TraceEvent]) -> dict[int, float]:
 
 
 def best_so_far(events: Sequence[TraceEvent]) -> list[TraceEvent | None]:
-    """After each iteration of a run, the best one until then, as the loop chose it.
+    """The best iteration so far after each iteration of a run, as the loop chose it.
 
-    Where a trace does not say, or names one that is not there: by the critics, and of two that are equal the
-    one that lacks fewer scores, then the earlier. None before anything was judged.
+    Where a trace names none, or one that is not there, the critics decide; of equals it is the one that lacks
+    fewer scores, then the earlier. None before anything was judged.
     """
     known: dict[int, TraceEvent] = {}
     found: list[TraceEvent | None] = []

@@ -26,14 +26,14 @@ class GainEstimate:
 
 
 def mean_over_runs(values: Sequence[float]) -> GainEstimate | None:
-    """With Student's interval, as for runs that are independent of each other; None where there is none."""
+    """The mean with Student's interval, for runs independent of each other; None without values."""
     if not values:
         return None
     return _estimate(float(np.mean(values)), _error_of_mean(values), len(values) - 1)
 
 
 def difference_of_means(a: Sequence[float], b: Sequence[float]) -> GainEstimate | None:
-    """Of ``a`` above ``b``, with Welch's interval (Welch 1947); None where either is empty.
+    """The mean of ``a`` minus that of ``b``, with Welch's interval (Welch 1947); None where either is empty.
 
     The two may vary differently, and have different numbers of runs.
     """

@@ -23,7 +23,7 @@ from tribrain.story.typical import typical_run
 
 NAME = "report.html"
 MOST_STORY_CHARS = 15_000_000
-"""Of all stories together, without their videos. Runs behind that keep their rows and best videos."""
+"""Characters of all stories together, without videos. Runs beyond it keep their rows and best videos."""
 MOST_ROWS = 2000
 _MOST_TITLE_CHARS = 400
 _MACROS = "story/report_macros.html.j2"

@@ -30,18 +30,18 @@ class Film:
     """A video as a page shows it; with nothing set, it is nowhere."""
 
     src: str = ""
-    """What plays it in the page."""
+    """The address that a player in the page takes."""
     poster: str = ""
     """A still of it."""
     link: str = ""
-    """Where else it can be seen."""
+    """The address of a link to it."""
     words: str = ""
-    """What the link is."""
+    """The text of the link."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preferred:
-    """What the reward of one dimension says of a video beside the others of its run."""
+    """The reward of one dimension for a video, compared with the others of its run."""
 
     prob: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
     """Mean probability of being preferred to another."""
@@ -58,18 +58,18 @@ class Step:
     best_before: TraceEvent | None
     """The best of the iterations before this one; None where there is none."""
     film_before: Film
-    """Of that."""
+    """The video of ``best_before``."""
     reward: float | None
-    """With the model's part, where it had one."""
+    """The critics' reward plus the preference model's part, where it had one."""
     version: int | None
     is_swap: bool
     """Whether the model in use is another than in the iteration before."""
     watches_only: bool
     """Whether that model has not been shown to be good, and so changes nothing."""
     is_best: bool
-    """Of the whole run."""
+    """Whether it is the best of the whole run."""
     by_dimension: Mapping[str, Preferred]
-    """For the dimensions that the run weighs, and of which the model knows something."""
+    """Rewards of the dimensions that the run weighs and the model knows."""
     prompt: list[tuple[str, str]]
     """Pieces of the prompt: ``same``, ``ins`` and ``del``, beside that of the step before."""
     error: str
@@ -80,7 +80,7 @@ def steps(
     film: Callable[[TraceEvent], Film],
     film_before: Callable[[TraceEvent], Film] | None = None,
 ) -> list[Step]:
-    """In the order of iterations; ``film_before`` shows a best one beside a later one, else ``film`` does."""
+    """A step for each event, in their order; ``film_before``, by default ``film``, shows ``best_before``."""
     rewards, bests = rewards_of(events), best_so_far(events)
     show_before = film_before or film
     made: list[Step] = []
@@ -107,7 +107,7 @@ def steps(
 
 
 def why_it_stopped(stop_reason: str | None) -> str:
-    """In a sentence; None for a trace that has no end."""
+    """The reason in a sentence; ``stop_reason`` is None for a trace that has no end."""
     if stop_reason is None:
         return "Its trace has no end: it goes on, or it was cut off."
     if not stop_reason:

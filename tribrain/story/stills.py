@@ -36,10 +36,10 @@ def stills_of(video: Path) -> Stills | None:
 
 
 def telling_frame(frames: Frames) -> Frames:
-    """Of frames (T, H, W, 3) the last, which shows what came of it: (H, W, 3).
+    """The last of the frames (T, H, W, 3), which shows the result; shape (H, W, 3).
 
-    Where the video ends in one colour, as one that fades out, the last before that; the last of all where
-    there is no other.
+    Where the video ends in one colour, for example when it fades out, this is the last frame before that; if
+    there is no other, it is the last of all.
     """
     seen = (frame for frame in frames[::-1] if np.std(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)) > _PLAIN)
     return next(seen, frames[-1])

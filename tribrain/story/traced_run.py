@@ -36,12 +36,12 @@ class _Truth:
 
 @dataclass(frozen=True, kw_only=True)
 class TracedRun:
-    """A run as far as it came; of one that was rescored, as its newest revision has it."""
+    """A run as far as it came; if it was rescored, in its newest revision."""
 
     run_id: str
     folder: Path
     events: tuple[TraceEvent, ...]
-    """By ``iter_idx``, each once."""
+    """The iterations in order of ``iter_idx``, each once."""
     end: RunEnd | None = None
     is_original: bool = False
     """Whether TriBrain 0.6.2 wrote it, whose traces have no ends."""
@@ -65,12 +65,12 @@ class TracedRun:
 
     @cached_property
     def scores(self) -> list[float | None]:
-        """After each iteration the critics' reward of the best so far."""
+        """The critics' reward of the best so far, after each iteration."""
         return [None if best is None else self.rewards.get(best.iter_idx) for best in self.best_so_far]
 
     @cached_property
     def qualities(self) -> list[float | None]:
-        """And that video's true quality."""
+        """The true quality of the best so far, after each iteration."""
         return [None if best is None else self.truths.get(best.iter_idx) for best in self.best_so_far]
 
     @cached_property

@@ -15,7 +15,7 @@ class Typical:
     """The first and the best video of a run, side by side."""
 
     number: int
-    """Which of the runs it is, from 0."""
+    """Index of the run among all, from 0."""
     measure: str
     first: Film
     best: Film

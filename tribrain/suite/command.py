@@ -59,7 +59,7 @@ class SuiteOptions:
     world: str
     as_json: bool
     of_world: Mapping[str, Any]
-    """By the names in ``WORLD_OPTIONS``; None for what was not given."""
+    """Values by the names in ``WORLD_OPTIONS``; None for an option that was not given."""
     refinement: RefinementOptions
 
     @classmethod

@@ -65,12 +65,12 @@ class SuiteRun:
     """Candidates that could not be judged."""
     best_iter: int | None
     first_score: float | None
-    """Critics' score of the first candidate: what there is without refinement."""
+    """Critics' score of the first candidate, the result without refinement."""
     best_score: float | None
     best_video: str | None
     """Path from the suite's folder."""
     scores: tuple[float | None, ...]
-    """After each candidate the critics' score of the best so far."""
+    """Critics' score of the best so far, after each candidate."""
     missing: dict[str, int]
     """Critic to the number of videos that it gave no score, as it failed or was too slow."""
     versions: tuple[tuple[int, int | None], ...]
@@ -167,14 +167,14 @@ class SuiteFolder:
         return path.is_file() and _read(path, SuiteRun).is_given_up
 
     def all_finished(self) -> list[SuiteRun]:
-        """By index."""
+        """The finished runs, sorted by index."""
         paths = (self.path / _RUNS).glob(f"*/{_RESULT}")
         runs = (_as_judged_now(_read(path, SuiteRun), path.parent) for path in paths)
         return sorted(runs, key=lambda run: run.index)
 
 
 def contents_of_task(task: SuiteTask) -> str:
-    """As in ``SuitePlan.contents``."""
+    """A digest of the prompt and its language, and the shortened prompt, for ``SuitePlan.contents``."""
     digest = hashlib.blake2b(f"{task.prompt}\0{task.original_lang}".encode(), digest_size=8).hexdigest()
     return f"{digest} {textwrap.shorten(task.prompt, 60, placeholder=' …')}"
 
@@ -223,7 +223,7 @@ def _differences(found: SuitePlan, given: SuitePlan) -> list[str]:
 
 
 def _other_prompts(was: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """In words, the first prompt that is another, new or gone, and how many more there are."""
+    """The first prompt that is changed, new or gone, in words, with the number of others."""
     if not was:
         return "other prompts"
     others = [index for index in {**was, **now} if was.get(index) != now.get(index)]

@@ -69,7 +69,7 @@ def _summary(plan: SuitePlan, runs: Sequence[SuiteRun]) -> dict[str, Any]:
 
 
 def why_not_finished(runs: Sequence[SuiteRun], cannot_continue: Mapping[str, str], *, in_a_row: int) -> str:
-    """Which of these runs failed or were given up, and what to do, in a line; empty where none did.
+    """One line that names the runs which failed or were given up, and the remedy; empty if none did.
 
     ``cannot_continue`` says why, by id. ``in_a_row`` is how many made the suite stop; 0 if it did not.
     """

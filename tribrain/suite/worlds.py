@@ -1,4 +1,4 @@
-"""Which world model a suite runs, by the options of the command that runs it once."""
+"""The choice of a suite's world model, by the options of the command that runs it once."""
 
 from __future__ import annotations
 

@@ -97,13 +97,13 @@ def _dimension(snapshot: RewardSnapshot, name: str, votes: Sequence[Vote]) -> Di
 
 
 def simulated_annotators(votes: Iterable[Vote], dimension: str) -> list[str]:
-    """Who of those that voted on a dimension is a program, as the demo's simulated people are."""
+    """The annotators of a dimension that are programs, as the demo's simulated people are."""
     found = (vote for vote in votes if vote.dimension == dimension and vote.meta.get("simulated"))
     return sorted({vote.annotator for vote in found})
 
 
 def calibration_in_words(explanation: Explanation) -> str:
-    """How far its stated probabilities are off, or why nobody knows."""
+    """A sentence on how far its stated probabilities are off, or on why that is unknown."""
     trusted = explanation.trusted
     if not trusted or "ece" not in trusted:
         has_any = any(explanation.labels.get(source) for source in TRUSTED_SOURCES)

@@ -69,7 +69,7 @@ def health(
 
 
 def checked(url: str) -> str:
-    """With ``/health`` where it names no path. Raises BadInput, also for another path."""
+    """The URL, with ``/health`` where it names no path. Raises BadInput, also for another path."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

@@ -49,10 +49,10 @@ class Trainers:
     """The trainers of the model."""
 
     members: int | None
-    """None where the broker does not tell, as with ``unread``."""
+    """None where the broker does not report it."""
     unread: dict[str, Unread]
-    """By topic, without its prefix. Open runs, and votes that wait for their videos, hold back what was
-    committed of traces and votes; of pairs nothing is held back for long."""
+    """Unread messages by topic, without its prefix. Open runs, and votes that wait for videos, hold back the
+    committed offsets of traces and votes; those of pairs are not held back for long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,14 +87,14 @@ class Status:
     """Whether a broker does."""
     model: str = ""
     messages: dict[str, int] = field(default_factory=dict)
-    """Of each topic, without its prefix."""
+    """Number of messages by topic, without its prefix."""
     trainers: Trainers | None = None
     snapshots: list[SnapshotFigures] = field(default_factory=list)
     dead_letters: dict[str, int] = field(default_factory=dict)
-    """That wait to be replayed, by kind."""
+    """Number of dead letters that wait to be replayed, by kind."""
     spools: list[Spooled] = field(default_factory=list)
     kafka_disk: dict[str, int] | None = None
-    """Of the brokers' disks the fullest; None where they do not tell."""
+    """The fullest of the brokers' disks; None where they do not report it."""
     full_disks: list[str] = field(default_factory=list)
     services: list[Service] = field(default_factory=list)
 
@@ -146,7 +146,7 @@ class Status:
         yield from (f"{each.url}: {each.said}" for each in self.services if not each.healthy)
 
     def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """The look as ``--json`` prints it."""
         trainers = self.trainers
         return {
             "broker": self.broker or None,
@@ -265,7 +265,7 @@ def _snapshots(settings: Settings, model: str) -> list[SnapshotFigures]:
 
 
 def _spools(folder: Path, spool_dir: Path | None) -> Iterator[Spooled]:
-    """Of a run, or of all runs below a folder; only what is there."""
+    """The spools of a run, or of all runs below a folder, that exist."""
     if not folder.is_dir():
         raise BadInput(f"--runs {folder}: no such folder; give one that holds runs")
     outs = [path.parent for path in sorted(folder.rglob("trace.jsonl"))]
