@@ -24,7 +24,7 @@ MOVES = (
 pushed *into* something may be a button.
 """
 PICK_UP = "pick up|pick|grab|grasp|take|lift|get"
-"""Before *and*, and one of ``MOVES`` with *it*."""
+"""Verbs that may stand before *and* and one of ``MOVES`` with *it*."""
 UNDERSTOOD = (
     *(f"{verbs} THING {words} TARGET".replace("|", ", ") for verbs, words in MOVES),
     f"{PICK_UP} THING and (one of these, with it for THING)".replace("|", ", "),
@@ -84,7 +84,7 @@ _END = (
 )
 _SITE = rf"{_THE}(?:{_WORD} ){{0,2}}{_WORD}(?: in front of (?:it|{_ROBOT}))?"
 _ON_THE_WAY = rf"(?: (?:from|off|out of|in|on|past|around|over|across) {_SITE})?"
-"""Where the thing comes from or passes."""
+"""A pattern for where the thing comes from or what it passes."""
 
 _HANDLING = "|".join([PICK_UP, *(verbs for verbs, _ in MOVES), "raise"])
 _STAYING = ("in", "inside", "on", "upon", "on top of")

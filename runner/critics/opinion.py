@@ -224,7 +224,7 @@ def _not_alone(output: str, at: int, begin: int, end: int, is_cut: bool) -> str:
 
 
 def _end_of(output: str, begin: int) -> int:
-    """Where the bracket that opens at ``begin`` closes, else the end of the output."""
+    """Index behind the bracket that closes the one at ``begin``, else the end of the output."""
     depth = 0
     for part in _PART.finditer(output, begin):
         depth += (part[0] in "{[") - (part[0] in "}]")

@@ -44,7 +44,7 @@ _STILL = 0.001
 _PLAIN_MOTION = 0.005
 """Fraction of the picture. If this much changes, something moves."""
 _NOISE_LIKENESS = 0.2
-"""Between the correlation of neighbouring pixels in pictures and that in noise."""
+"""Correlation of neighbouring pixels; below it, a picture is noise."""
 _IS_STILL = "nothing changes: a still"
 
 

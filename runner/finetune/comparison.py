@@ -64,11 +64,11 @@ class PairResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     goal: str
     seed: int
     by_critics: float
-    """By the critics' mean, over the scores that both have."""
+    """Result by the critics' mean, over the scores that both have."""
     by_count: float
-    """In [0, 1]: the fraction of the critics' scores that are higher for the new one; ties count half."""
+    """Fraction in [0, 1] of the critics' scores that are higher for the new one; ties count half."""
     by_reward: float | None
-    """None without a reward snapshot."""
+    """Result by the reward; None without a snapshot."""
 
 
 class FailedPair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -205,7 +205,7 @@ def _result(
 
 
 def _with_losses(event: TraceEvent, other: TraceEvent) -> TraceEvent:
-    """With a score of 0 where a critic did not see what it saw in the other video."""
+    """The event with a score of 0 where a critic did not see what it saw in the other video."""
     there = other.critic_scores()
     lost = {name for name in names_not_seen(event.critic_results) if there.get(name) is not None}
     results = [

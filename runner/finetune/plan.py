@@ -41,7 +41,7 @@ class FinetunePlan(msgspec.Struct, frozen=True):
     passed_over: tuple[str, ...]
     """Digests of prompts left out of the comparison, because an earlier checkpoint was trained on them."""
     recipe: dict[str, Any]
-    """As JSON: commands, format, and the tasks that checkpoints are compared on."""
+    """Commands, format, and the tasks that checkpoints are compared on, as JSON."""
 
     def event_id(self, step: str) -> str:
         """32 hexadecimal digits, which depend only on the plan and the step."""

@@ -133,5 +133,5 @@ class Round:
 
 
 def folder_of(job: FinetuneJob, plan: FinetunePlan) -> Path:
-    """Where a plan's dataset, checkpoint and comparison are."""
+    """The folder of a plan's dataset, checkpoint and comparison."""
     return job.work.absolute() / f"{plan.version:04d}"

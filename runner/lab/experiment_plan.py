@@ -97,7 +97,7 @@ class ExperimentCondition:
     votes: Votes | None = None
     """How pairs are chosen if people vote; None if they give judgements."""
     gate: PreferenceGate = "auto"
-    """Which snapshots steer."""
+    """The snapshots that may steer."""
 
 
 CONDITIONS = (

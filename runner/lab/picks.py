@@ -197,7 +197,7 @@ def _picks(
     orders_ON: NDArray[np.intp],
     preference_weight: float,
 ) -> Iterator[tuple[Policy, NDArray[np.intp]]]:
-    """For each policy, the pick (O, N) among the first k of each order, for k from 1 to N."""
+    """Each policy's picks, shape (O, N): among the first k of each order, for k from 1 to N."""
     sides = [replace(one, critic_scores=judge.ranges.apply(one.critic_scores)) for one in task]
     scores_NC = _scores(sides)
     leans_NN = _leans(sides, judge.snapshot)

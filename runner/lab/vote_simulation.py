@@ -91,8 +91,8 @@ class LearningCurve:
     """Results of the votes of one plan on one split."""
 
     log_losses: tuple[float | None, ...]
-    """In nats on the held-out pairs without ties, after each number of votes; null beyond the available
-    pairs."""
+    """Log loss in nats on the held-out pairs without ties, after each number of votes; null beyond the
+    available pairs."""
     picked: tuple[float | None, ...]
     """Quality of the picks in the held-out tasks (``Judged.quality_of_picks``), likewise."""
     gate_opened_at: int | None
@@ -140,7 +140,7 @@ class _Asking:
         self._left: Flags = np.ones(len(known.X), dtype=np.bool_)
         self.asked: Ints = np.zeros(known.n_tasks, dtype=np.int64)
         self._drawn: Array = np.empty(0)
-        """By task, in [0, 1]: if the share exceeds it, only random votes use the task (``is_for_chance``)."""
+        """A draw per task: if the share exceeds it, only random votes use the task (``is_for_chance``)."""
         if plan.random_share != 0.0:
             self._drawn = rng.random(known.n_tasks)
         self._X = known.X

@@ -79,7 +79,7 @@ class RefinementLoop:
     text_feed: TextRewardFeed | None = None
     """A reward of prompts: its score is recorded as a critic's, and if allowed, it chooses among rewrites."""
     text_policy: PreferencePolicy = field(default_factory=PreferencePolicy)
-    """Which rewards of prompts may choose; its weight is not used."""
+    """The rewards of prompts that may choose; its weight is not used."""
     rewrites: int = 1
     """Prompts proposed for each step after the first, at most MAX_REWRITES."""
     candidates: int = 1

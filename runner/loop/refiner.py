@@ -136,7 +136,7 @@ class Rewritten(PromptState):
 
 
 def rewriting(rewrite: Callable[[str, Arm], str]) -> Callable[[PromptState, Arm], PromptState]:
-    """As ``refine``, by a function from the prompt to build on and what to fix to the prompt to try next.
+    """A refiner like ``refine``, from a function of the prompt to build on and what to fix.
 
     >>> by_shouting = rewriting(lambda prompt, arm: f"{prompt} Mind the {arm}!")
     >>> by_shouting(PromptState("stack the cups"), "physics").text

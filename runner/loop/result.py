@@ -19,7 +19,7 @@ class RunResult:
     """A summary of a run; all of it but ``cannot_continue`` can be read from its trace."""
 
     run_id: str
-    """As in the trace."""
+    """The run's id, as in the trace."""
     iterations: int
     """Steps; each makes as many candidates as were requested."""
     candidates: int

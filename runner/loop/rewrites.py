@@ -40,7 +40,7 @@ class RewriteChoice:
     version: int | None = None
     """Version of the text reward; null without one."""
     rewards: tuple[float, ...] = ()
-    """In nats, relative to the mean of the rewrites."""
+    """Rewards in nats, relative to the mean of the rewrites."""
     deviations: tuple[float, ...] = ()
     """Standard deviations of the rewards."""
     sampled: tuple[float, ...] = ()
@@ -60,7 +60,7 @@ class RewriteChoice:
         return cls(tuple(rewrites), tuple(range(len(rewrites))))
 
     def meta(self) -> dict[str, Any]:
-        """For the trace."""
+        """Entries for the ``meta`` of trace events."""
         return {
             "rewrites": [
                 {

@@ -29,7 +29,7 @@ from streams.messages.refusals import check_names, in_words, raise_not_json, sho
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tiff")
 _MOST_NAMED = 5
 _MOST_DIGITS = 100
-"""Of an index, zeros before it included."""
+"""Most digits of an index, leading zeros included."""
 _SHARD = re.compile(r"(\d+)/(\d+)")
 
 
@@ -119,7 +119,7 @@ def find_image(image: Path, folders: Iterable[Path]) -> Path | None:
 
 
 def with_images(prompts: Prompts, folders: Sequence[Path]) -> Prompts:
-    """With the path of each image as found; each is opened.
+    """The prompts with the path of each image as found; each image is opened.
 
     Raises BadInput naming the images that are missing or cannot be decoded.
     """

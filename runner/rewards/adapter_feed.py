@@ -119,7 +119,7 @@ class AdapterFeed:
 
     @property
     def errors(self) -> dict[str, int]:
-        """As ``FeedOf.errors``, plus errors while preparing adapters."""
+        """Errors as in ``FeedOf.errors``, plus those while preparing adapters."""
         return dict(self._errors.counts + Counter(self._feed.errors))
 
     @property

@@ -1,4 +1,4 @@
-"""Which of two candidates people and trusted judges would prefer, and how much that may count."""
+"""The candidate of two that people and trusted judges would prefer, and how much that may count."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainers.bradley_terry.features import of_events
 from trainers.bradley_terry.reward import Differences, confidence, prob_prefer, reward_on
 
 PreferenceGate = Literal["auto", "require", "ignore"]
-"""Which snapshots may steer. ``auto``: those given by the user, and published ones that are ``active``.
+"""The snapshots that may steer. ``auto``: those given by the user, and published ones that are ``active``.
 ``require``: only ``active`` ones, from either source. ``ignore``: every snapshot, even a shadow."""
 
 
@@ -30,7 +30,7 @@ class RewardComparison:
     confidence: float
     """0 if the reward may not steer, and less than 1 if it is uncertain."""
     by_dimension: Mapping[str, RewardComparison] = field(default_factory=dict)
-    """Per dimension, for the weighted and known ones, if any."""
+    """Comparisons by dimension, for the weighted and known ones, if any."""
 
     @property
     def lean(self) -> float:

@@ -93,7 +93,7 @@ class TextSnapshotFeed:
 
     @property
     def errors(self) -> dict[str, int]:
-        """As ``FeedOf.errors``, plus errors while preparing models."""
+        """Errors as in ``FeedOf.errors``, plus those while preparing models."""
         return dict(self._errors.counts + Counter(self._feed.errors))
 
     @property

@@ -12,7 +12,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupts:
-    """Raises KeyboardInterrupt in the main thread at the first SIGINT, SIGTERM or SIGHUP in its ``with`` block.
+    """Raises KeyboardInterrupt in the main thread at the first SIGINT, SIGTERM or SIGHUP in its block.
 
     Later signals are ignored, so that an impatient second Ctrl-C cannot stop the cleanup half-way. A signal
     that is ignored from the start stays so: the user asked for that, by nohup or a script's background job.

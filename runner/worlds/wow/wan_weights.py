@@ -1,4 +1,4 @@
-"""Where the weights of WoW's Wan models are in its repository, currently and in its first release."""
+"""Places of the Wan models' weights in WoW's repository, in its current and its first release."""
 
 from __future__ import annotations
 
