@@ -1,9 +1,9 @@
-"""What the exit code of a command says."""
+"""The meaning of a command's exit codes."""
 
 FAILED = 1
 BAD_INPUT = 2
 FENCED = 3
-"""Another process has taken over what this one was doing."""
+"""Another process has taken over this one's work."""
 NOTHING_MADE = 4
 """Nothing could be made, or what is needed for it failed again and again."""
 INTERRUPTED = 130

@@ -36,7 +36,7 @@ class Interrupts:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """A signal that comes within the block is raised at its end: for what must be done whole."""
+        """Hold back a signal until the block ends, for work that must not be left half done."""
         self._holders += 1
         try:
             yield

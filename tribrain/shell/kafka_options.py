@@ -1,4 +1,4 @@
-"""The options by which a command is told which Kafka, and how to log in to it."""
+"""The options for Kafka's address, and for how a command logs in to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands have in common in saying how they are: the options, the port, and the file."""
+"""What commands share in reporting their health and metrics: the options, the port, and the file."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ OPTIONS_OF_A_RUN = (_PORT, _HOST, _FILE)
 
 
 def metrics_port(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of a service."""
+    """Add the options of a service."""
     return _PORT(_HOST(command))
 
 

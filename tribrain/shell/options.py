@@ -132,5 +132,5 @@ def seed(text: str = "Random seed.") -> Callable[[_C], _C]:
 
 
 def reward_file(text: str, *, metavar: str = "FILE", old: Sequence[str] = ()) -> Callable[[_C], _C]:
-    """A reward model in a file, as its parameter ``reward``."""
+    """The option for a reward model in a file, as the parameter ``reward``."""
     return click.option("--reward", "reward", cls=Renamed, old=old, type=PATH, metavar=metavar, help=text)

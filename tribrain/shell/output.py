@@ -1,4 +1,4 @@
-"""What commands write: files that say why they cannot be written, and progress for people alone."""
+"""What commands write: files, with an error that says why one cannot be written, and progress for people."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streams.files import write_atomically
 
 
 def write_output(path: Path, content: bytes) -> None:
-    """A result, whole or absent. Raises BadInput where it cannot be written."""
+    """Write a result, whole or not at all. Raises BadInput where it cannot be written."""
     try:
         write_atomically(path, content)
     except OSError as error:
@@ -49,7 +49,7 @@ class ProgressLines:
         self._is_terminal = Console(stderr=True).is_terminal
 
     def look(self, completed: int, total: int) -> None:
-        """``completed`` of ``total`` steps, which are at least one, are done."""
+        """Report that ``completed`` of ``total`` steps, at least one, are done."""
         tenth = 10 * completed // total
         if self._told is not None and tenth > self._told and not self._is_terminal:
             click.echo(f"{self._what}: {completed} of {total}", err=True)
@@ -57,7 +57,7 @@ class ProgressLines:
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Lines of aligned text, each two spaces in; the first column to the left, the others to the right."""
+    """Lines of aligned text, indented by two spaces; the first column aligns left, the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  "

@@ -26,11 +26,11 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 30.0
 class ServiceProcess:
     """``tribrain serve-…`` in a session of its own, its output in a log file.
 
-    A service goes on from Kafka, so starting it again is all the recovery there is.
+    A service continues from what is on Kafka, so restarting it is all the recovery it needs.
     """
 
     def __init__(self, settings: Settings, arguments: Sequence[str], log_path: Path) -> None:
-        """``arguments``: the command and its options, but for broker and topics."""
+        """``arguments``: the command and its options, without broker and topics."""
         self._settings = settings
         self._no_broker = str(no_broker_answers(settings))
         self._arguments = tuple(arguments)
@@ -43,7 +43,7 @@ class ServiceProcess:
 
     @property
     def pid(self) -> int:
-        """Process id of the one that runs now. Raises RuntimeError before the start."""
+        """Id of the current process. Raises RuntimeError before the start."""
         if self._process is None:
             raise RuntimeError(f"{self._arguments[0]} was not started")
         return self._process.pid
@@ -67,15 +67,15 @@ class ServiceProcess:
             self._log.close()
 
     def terminate(self) -> None:
-        """Tell it to end, and wait for nothing."""
+        """Ask the process to end, without waiting."""
         if self._process is not None:
             self._process.terminate()
 
     def keep_alive(self) -> bool:
-        """Start it again where it has died, at once or, if it dies again and again, later; whether it was.
+        """Restart the process if it has died, after a pause if it dies repeatedly; whether it was restarted.
 
-        Raises BadInput where it ended because of what it was given, with what it said. A broker that is
-        away will be back: that is no such end.
+        Raises BadInput with its last line where it ended with the exit code for bad input, except where no
+        broker answered: brokers come back.
         """
         if self._process is None or self._process.poll() is None:
             return False

@@ -24,7 +24,7 @@ _MEDIA_TYPES = {".mp4": "video/mp4", ".webm": "video/webm", ".ogv": "video/ogg",
 
 
 Name = tuple[Path, str, int]
-"""Folder, run id and iteration of a video: a run may be there twice, as a copy."""
+"""Folder, run id and iteration of a video; the folder, because a run may have a copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Album:
         return _name(run, event) in self.held
 
     def look_at(self, run: TracedRun, events: Iterable[TraceEvent]) -> None:
-        """Make stills of these videos, several at a time: decoding holds no interpreter lock."""
+        """Make stills of these videos, several at a time: decoding releases the interpreter lock."""
         names = [_name(run, event) for event in events]
         new = [name for name in names if name in self.places and name not in self.stills]
         found = self.pool.map(stills_of, (self.places[name].path for name in new))
@@ -70,7 +70,7 @@ class Album:
         return Film(poster=_image(stills.telling)) if stills else Film()
 
     def film(self, run: TracedRun, event: TraceEvent) -> Film:
-        """It plays in the page where the file holds it, and is linked to, beside the report, where not."""
+        """The video: played in the page if the report holds it, else a link to its file beside the report."""
         name = _name(run, event)
         place, poster = self.places.get(name), self.still(run, event).poster
         if place is None:
@@ -100,7 +100,7 @@ def _name(run: TracedRun, event: TraceEvent) -> Name:
 
 
 def _that_fit(places: Mapping[Name, Place], best: Sequence[Name]) -> frozenset[Name]:
-    """One that is too large does not keep out those behind it."""
+    """The videos that fit; one that is too large does not keep out those after it."""
     held, room = set(), MOST_VIDEO_BYTES
     for name in dict.fromkeys((*best, *places)):
         place = places.get(name)

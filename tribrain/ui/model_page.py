@@ -27,7 +27,7 @@ _CURVES = 6
 _POINTS = 200
 _ROWS = 30
 _FEW_VERSIONS = 5
-"""Shown at once; the others up to ``_VERSIONS`` have to be opened."""
+"""Number of versions shown at once; the others, up to ``_VERSIONS``, have to be opened."""
 _VERSIONS = 25
 _LARGEST_VERSION = 2**53
 
@@ -133,7 +133,7 @@ def _series(snapshots: Sequence[RewardSnapshot]) -> dict[str, Any]:
 
 
 def _odds(snapshot: RewardSnapshot) -> dict[str, float]:
-    """Odds ratio of every feature, the strongest first: what the table above shows of the newest version."""
+    """Odds ratio of every feature, the strongest first, as in the table of the newest version."""
     return {effect.feature: effect.odds_ratio for effect in explain(reward_on(snapshot, "")).effects}
 
 
