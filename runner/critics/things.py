@@ -94,7 +94,7 @@ class Continuity:
 
 
 def continuity(thing: Track, centroids: Points) -> Continuity:
-    """``thing`` is visible in some frame; ``centroids`` are its own as a camera at rest would see them."""
+    """Continuity of a ``thing`` that some frame shows; ``centroids`` are as a camera at rest would see it."""
     pushes = np.linalg.norm(np.diff(centroids[thing.seen], n=2, axis=0), axis=1) / thing.diagonal
     return Continuity(
         jumps=float(np.maximum(0.0, pushes - _NOISE).sum()),
@@ -118,7 +118,7 @@ class Arrival:
 
 
 def arrival(thing: Track, target: Track) -> Arrival | None:
-    """None if the two are never visible together at the start."""
+    """The arrival of a thing; None if the two are never visible together at the start."""
     distances = np.linalg.norm(thing.centroids - target.centroids, axis=1)
     both = thing.seen & target.seen
     first = distances[thing.at_start][both[thing.at_start]]

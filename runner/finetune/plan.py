@@ -19,7 +19,7 @@ class FinetunePlan(msgspec.Struct, frozen=True):
     after: str
     """Id of the event that ended the previous training; empty for the first one."""
     base: str
-    """Folder of the checkpoint in force; empty for the original world model."""
+    """Folder of the current checkpoint; empty for the original world model."""
     policy: str
     runs: tuple[str, ...]
     """Ids of the runs to choose videos from."""
@@ -30,7 +30,7 @@ class FinetunePlan(msgspec.Struct, frozen=True):
     snapshot: str
     """The reward snapshot that rates and judges, as it was published; empty if the critics' mean does."""
     consumed: Stamps
-    """How far the trace topic was read."""
+    """The position to which the trace topic was read."""
     topic_ids: dict[str, str]
     work: str
     """Host and folder of the job that made the plan."""

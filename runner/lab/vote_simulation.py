@@ -151,7 +151,7 @@ class _Asking:
         self._z: Array = np.empty((0, 0))
 
     def next(self, learner: PairEstimator) -> tuple[int, bool]:
-        """Takes the next row to ask about, and says whether it was chosen independently of the model."""
+        """Takes the next row to ask about; gives it, and whether it was chosen independently of the model."""
         row, is_random = self._chosen(learner)
         self._left[row] = False
         self.asked[self._tasks[row]] += 1

@@ -20,7 +20,7 @@ class Compared:
     """A candidate compared with the others of its run."""
 
     standing: Standing | None
-    """Null if no critic judged it."""
+    """Its standing; null if no critic judged it."""
     gain: float | None
     """Its lead over the best before its step, by the rewards now; null for the first judged candidate."""
     best_iter: int | None
@@ -58,7 +58,7 @@ class Course:
         self._best: TraceEvent | None = None
         self._best_score: float | None = None
         self._best_lacks = 0
-        """Scores that others have and the best does not."""
+        """Number of scores that others have and the best does not."""
 
     @property
     def candidates(self) -> int:
@@ -67,7 +67,7 @@ class Course:
 
     @property
     def failures(self) -> int:
-        """The last candidates in a row that could not be made or judged."""
+        """Number of last candidates in a row that could not be made or judged."""
         return self._failures.get("", 0)
 
     def take_in(

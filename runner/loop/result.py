@@ -1,4 +1,4 @@
-"""What came of a run, as its trace says."""
+"""The result of a run, read from its trace."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RunResult:
     stop_reason: str
     """The stop rule that was met, or ``interrupted``."""
     best_video: str | None = None
-    """Path from the run's folder."""
+    """Path relative to the run's folder."""
     best_prompt: str | None = None
     """The prompt that the best was made from."""
     failure: str = ""
@@ -42,11 +42,11 @@ class RunResult:
     critic_failed: bool = False
     """Whether a critic failed rather than the world model."""
     cannot_continue: str = ""
-    """Why a run that failed, was interrupted or was given up did not go on when it was started again."""
+    """Why a run that failed, was interrupted or was given up did not continue when started again."""
 
 
 def run_result(run_id: str, events: Sequence[TraceEvent], stop_reason: str) -> RunResult:
-    """``events`` are the run's, in order, each once."""
+    """The result of the run with these ``events``, in order, each once."""
     versions: list[tuple[int, int | None]] = []
     current = None
     for event in events:

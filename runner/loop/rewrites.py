@@ -48,11 +48,11 @@ class RewriteChoice:
 
     @property
     def rewrite(self) -> Rewrite:
-        """The best one."""
+        """The best rewrite."""
         return self.rewrites[self.order[0]]
 
     def made(self, k: int) -> tuple[Rewrite, ...]:
-        """The ``k`` best; if there are fewer, they repeat."""
+        """The ``k`` best rewrites; if there are fewer, they repeat."""
         return tuple(self.rewrites[i] for i in islice(cycle(self.order), k))
 
     @classmethod

@@ -39,13 +39,13 @@ class SuiteTask:
 
     index: int
     prompt: str
-    """``generated_description``."""
+    """The field ``generated_description``."""
     image: Path | None
     """The first frame: the path in the file, if any, until ``with_images`` has found the image."""
     original_lang: str = ""
 
     def run_id(self, suite: str) -> str:
-        """Always the same for the same suite."""
+        """Id of the task's run, always the same for the same suite."""
         return f"{suite}-{self.index:08d}"
 
     def seed(self, seed: int) -> int:
@@ -62,7 +62,7 @@ class Prompts:
     tasks: tuple[SuiteTask, ...]
 
     def task_id(self, task: SuiteTask) -> str:
-        """The same for runs of the same prompt, in any suite."""
+        """Id of the task, the same in any suite for the same line of the same file."""
         return f"{self.sha256[:8]}-{task.index:08d}"
 
 

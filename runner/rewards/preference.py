@@ -45,7 +45,7 @@ class PreferencePolicy:
     ``weight`` is the most by which preferences can move a candidate's reward, in units of the critics'
     reward. It also bounds how much worse than the best the pick can be by the critics. ``prefer`` maps
     dimensions to their relative weights (``overall`` is the whole, and counts alone if none is named).
-    ``given_by_user`` says that the snapshot is from a file that the user chose for this run, not from the
+    ``given_by_user`` means that the snapshot is from a file that the user chose for this run, not from the
     topic.
     """
 

@@ -103,7 +103,7 @@ class SuiteFolder:
         return plan
 
     def begun(self, plan: SuitePlan) -> SuitePlan | None:
-        """The plan of the suite in the folder, if any. Raises BadInput if another suite or other files are there."""
+        """The plan of the suite in the folder, if any. Raises BadInput if other files are there."""
         if self.path.exists() and not self.path.is_dir():
             raise BadInput(f"{self.path}: is a file; choose another --out")
         # Listed before the plan is looked for, as other shards write the plan before anything else.

@@ -163,7 +163,7 @@ class Checkout:
 
     @property
     def training_scripts(self) -> TrainingScripts:
-        """Both, also where they are missing."""
+        """Paths of both scripts, even if they are missing."""
         folder = self.repo / _DIFFSYNTH[0]
         return TrainingScripts(folder / "train_wan_i2v_data.py", folder / "train_wan_i2v.py")
 
