@@ -93,7 +93,7 @@ _RAISE = rf"(?:{_THEN} {_verb('lift|raise')} it(?: up)?)?"
 
 
 def _arriving(prepositions: str) -> str:
-    """A pattern for arriving; *in* and *on* follow no place: "cube on the table in the bowl" may be a thing."""
+    """A pattern for arriving. *In* and *on* follow no place: "cube on a table in the bowl" may be a thing."""
     words = prepositions.split("|")
     bringing, staying = (
         "|".join(word for word in words if (word in _STAYING) == stays) for stays in (False, True)

@@ -85,8 +85,8 @@ def last_opinion(output: str, *, is_cut: bool = False) -> Opinion:
 
     Other lines may precede and follow it. An object inside something else does not count. If the last text
     that looks like an object cannot be parsed or shares a line, there is no opinion; nor if the last object
-    may be a line of a log: it has text, and an earlier one has scores, all of other names. ``is_cut`` says
-    that the beginning of the output is missing.
+    may be a line of a log: it has text, and an earlier one has scores, all of other names. ``is_cut``
+    means that the beginning of the output is missing.
     """
     last: dict[str, Any] | None = None
     scored: set[frozenset[str]] = set()

@@ -37,7 +37,7 @@ _HELD_OUT = 0.25
 _LOOKED_AT = 400
 """Number of pairs that a rule chooses among, from the tasks that were asked about least."""
 _POOL = 1_000
-"""Number of pairs in the pool, which tells a rule what the model will be used on."""
+"""Number of pairs in the pool, a rule's sample of what the model will be used on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,8 @@ class RunRecord:
     however the process that wrote it ended. ``events`` then holds the recorded whole steps, of ``take_up``
     candidates each, and the last of them is pushed again. The loop must produce the same events again, which
     checks that it is the same loop. If the run was rescored, ``events`` holds its newest revision, and
-    nothing can be added unless it is reopened. ``push_again`` pushes the events of the continued trace.
+    nothing can be added unless it is reopened. ``push_again`` pushes what the earlier process
+    may not have pushed.
 
     ``publisher`` is a second sink, for readers elsewhere. A continued run pushes all that it recorded to it
     again, except ``published``. With ``holds_failures`` it gets neither the end of a run that failed or

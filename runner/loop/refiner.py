@@ -116,7 +116,7 @@ def refine(state: PromptState, arm: Arm) -> PromptState:
 
 @dataclass(frozen=True, slots=True)
 class Rewritten(PromptState):
-    """A goal whose prompt somebody else wrote. Raises BadInput for a text that cannot be a prompt."""
+    """A goal with a prompt from elsewhere. Raises BadInput for a text that cannot be a prompt."""
 
     prompt: str = ""
 

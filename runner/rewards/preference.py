@@ -93,7 +93,7 @@ class PreferencePolicy:
         """
         shares = {name: self.prefer[name] * of.confidence for name, of in opinions.items()}
         total = math.fsum(shares.values())
-        if not total:  # nothing steers: what they would say, weighted
+        if not total:  # nothing steers: the weighted mean that they would give
             shares = {name: self.prefer[name] for name in opinions}
         said = math.fsum(shares.values())
         p = math.fsum(shares[name] * of.probability for name, of in opinions.items()) / said if said else 0.5

@@ -70,7 +70,7 @@ class GenerationRecord:
 
 @runtime_checkable
 class Recovering(WorldModel, Protocol):
-    """A world model that can recognise its own finished video if no one was told about it."""
+    """A world model that can recognise its own finished video if that was never reported."""
 
     def recovered(self, request: GenerationRequest) -> Generation | None:
         """The video in the request's folder, if it is certainly complete.

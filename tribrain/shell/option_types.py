@@ -83,7 +83,7 @@ class Seconds(FiniteFloat):
 class Shares(click.ParamType):
     """``physics=2,quality=1``: dimension to its weight relative to the others.
 
-    A name with a comma stands in double quotes, as in CSV: ``"light, shade"=2``.
+    A name with a comma is written in double quotes, as in CSV: ``"light, shade"=2``.
     """
 
     name = "DIMENSION=WEIGHT,…"

@@ -96,14 +96,17 @@ class SuiteFolder:
         return (path / _PLAN).is_file()
 
     def begin(self, plan: SuitePlan) -> SuitePlan:
-        """Start or continue; gives the plan that holds. Raises BadInput for a folder of another suite."""
+        """Start or continue; gives the plan in use. Raises BadInput for a folder of another suite."""
         if (found := self.begun(plan)) is not None:
             return found
         write_output(self.path / _PLAN, orjson.dumps(plan, option=orjson.OPT_INDENT_2))
         return plan
 
     def begun(self, plan: SuitePlan) -> SuitePlan | None:
-        """The plan of the suite in the folder, if any. Raises BadInput if other files are there."""
+        """The plan of the suite in the folder, if any.
+
+        Raises BadInput if the folder holds another suite, or files that are not of a suite.
+        """
         if self.path.exists() and not self.path.is_dir():
             raise BadInput(f"{self.path}: is a file; choose another --out")
         # Listed before the plan is looked for, as other shards write the plan before anything else.

@@ -46,7 +46,7 @@ class Unread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trainers:
-    """The trainers of the model."""
+    """The trainers of the model, and what they have not committed."""
 
     members: int | None
     """None where the broker does not report it."""

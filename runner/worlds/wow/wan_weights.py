@@ -74,7 +74,7 @@ def find_weights(repo: Path, model: ModelName) -> WanWeights:
 
 
 def needed_weights(model: ModelName, at: WanWeights, remedy: str) -> list[Needed]:
-    """Every file that is loaded; ``remedy`` says where to get them."""
+    """Every file that is loaded; ``remedy`` is where to get them."""
     checkpoint = at.checkpoint / _STATES_OF_DEEPSPEED if at.checkpoint.is_dir() else at.checkpoint
     return [
         Needed("checkpoint", checkpoint, remedy=remedy),
