@@ -41,7 +41,7 @@ class WorldModel(Protocol):
     """Prompt and seed in, video out."""
 
     name: str
-    """Its name in the trace."""
+    """What the trace calls it."""
 
     def generate(self, prompt: str, *, seed: int, out_dir: Path) -> Generation:
         """Write one video of the ``prompt`` into the folder ``out_dir``, which exists.
@@ -113,7 +113,7 @@ class Critic(Protocol):
         """Scores in [0, 1] per failure mode, 1 is best; None where the critic gives none.
 
         ``frames`` (T, H, W, 3) are the whole video in RGB, at ``fps`` frames per second. ``goal`` is what the
-        run is for, not the rewritten prompt. The result's ``extra`` has the reason for a None as
+        run is for, not the rewritten prompt. Why a score is None stands in the result's ``extra`` as
         ``no_score``: ``does_not_apply``, ``not_seen`` (what the goal names is nowhere in the video) or
         ``failed``. If the thing that it looks for vanishes, that is bad, and scored.
         """

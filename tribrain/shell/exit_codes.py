@@ -3,7 +3,7 @@
 FAILED = 1
 BAD_INPUT = 2
 FENCED = 3
-"""Another process has taken over this one's work."""
+"""Another process has taken over what this one was doing."""
 NOTHING_MADE = 4
 """Nothing could be made, or what is needed for it failed again and again."""
 INTERRUPTED = 130
