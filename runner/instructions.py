@@ -18,13 +18,13 @@ MOVES = (
     ("drop|lift|throw", "into|onto"),
     ("put|place|set|lay|insert|deposit|stack|position", "in|inside|into|on|onto|upon|on top of"),
 )
-"""Verbs, and the prepositions with which they say where the thing ends.
+"""Verbs, and the prepositions with which they state where the thing ends.
 
-*In* and *on* do so only with verbs that need a place; with others, they may tell where the thing is. What is
+*In* and *on* do so only with verbs that need a place; with others, they may state where the thing is. What is
 pushed *into* something may be a button.
 """
 PICK_UP = "pick up|pick|grab|grasp|take|lift|get"
-"""Before *and*, and one of ``MOVES`` with *it*."""
+"""Verbs that may stand before *and* and one of ``MOVES`` with *it*."""
 UNDERSTOOD = (
     *(f"{verbs} THING {words} TARGET".replace("|", ", ") for verbs, words in MOVES),
     f"{PICK_UP} THING and (one of these, with it for THING)".replace("|", ", "),
@@ -47,10 +47,10 @@ _NO_NOUN = (
     r"while|until|till|if|unless|so|as|because|before|after|instead|except|when|where|which|that|who|"
     r"it|its|them|this|these|those|there|here|is|are|was|be"
 )
-"""A noun is any other word."""
+"""Words that are no nouns here; any other word is one."""
 _WORD = rf"(?!(?:{_NO_NOUN})\b)[^\W\d_]+(?![\w'’-])"
 _ONE = rf"(?:{_WORD})(?:(?<!s)|(?<=ss)|(?<=us))"
-"""A noun that is no plural."""
+"""A noun in the singular."""
 _THE = r"(?:(?:the|a|an|this|that|its) )?"
 _ADVERB = (
     r"(?:carefully|cautiously|gently|softly|lightly|slowly|smoothly|quickly|steadily|firmly|safely|neatly|"
@@ -63,19 +63,19 @@ _ROBOT = (
 
 
 def _named(role: str) -> str:
-    """A colour and one noun; of two ("the green light switch"), it is not clear which has the colour."""
+    """A pattern for a colour and one noun; of two ("the green light switch"), either may have the colour."""
     kinds = rf"(?:(?:{_KINDS}) )*"
     return rf"{_THE}{kinds}(?P<{role}>{COLOUR_NAMES}) {kinds}{_ONE}"
 
 
 def _verb(verbs: str) -> str:
-    """Any of ``verbs``, as *move* or *moves*; bars separate them."""
+    """A pattern for any of ``verbs``, separated by bars, as *move* or *moves*."""
     forms = re.sub(r"\w+(?= up\b|\||$)", r"\g<0>(?:e?s)?", verbs)
     return f"(?:{forms.replace('carry(?:e?s)?', 'carr(?:y|ies)')})"
 
 
 _THING = rf"(?:{_named('thing')}|{_THE}(?P<fruit>orange))(?: (?:up|down|{_ADVERB}))*"
-"""*the orange* needs no noun."""
+"""A pattern for the thing; *the orange* needs no noun."""
 _TARGET = rf"(?:the )?(?:(?:middle|center|centre|inside) of )?{_named('target')}"
 _BEGIN = rf"(?:please,? )?(?:{_ROBOT} )?(?:{_ADVERB} )?"
 _END = (
@@ -84,7 +84,7 @@ _END = (
 )
 _SITE = rf"{_THE}(?:{_WORD} ){{0,2}}{_WORD}(?: in front of (?:it|{_ROBOT}))?"
 _ON_THE_WAY = rf"(?: (?:from|off|out of|in|on|past|around|over|across) {_SITE})?"
-"""Where the thing comes from or passes."""
+"""A pattern for where the thing comes from or what it passes."""
 
 _HANDLING = "|".join([PICK_UP, *(verbs for verbs, _ in MOVES), "raise"])
 _STAYING = ("in", "inside", "on", "upon", "on top of")
@@ -93,7 +93,7 @@ _RAISE = rf"(?:{_THEN} {_verb('lift|raise')} it(?: up)?)?"
 
 
 def _arriving(prepositions: str) -> str:
-    """No place stands before *in* and *on*: "the cube on the table in the bowl" may be one thing."""
+    """A pattern for arriving. *In* and *on* follow no place: "cube on a table in the bowl" may be a thing."""
     words = prepositions.split("|")
     bringing, staying = (
         "|".join(word for word in words if (word in _STAYING) == stays) for stays in (False, True)
@@ -118,7 +118,7 @@ _THING_ALONE = re.compile(
     rf"(?:[.!]?$|(?= (?:{_PLACE_BEFORE})\b)|{_THEN} (?=.*\b(?:it|them)\b))",
     re.IGNORECASE,
 )
-"""A sentence that begins with one thing that is handled, and goes on about its place or about *it*."""
+"""A sentence that begins with one thing that is handled, and continues with its place or *it*."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class GoalColours:
 
     thing: Colour | None
     target: Colour | None
-    """Never without a thing."""
+    """Colour of the target; None if unknown, and always None without a thing."""
 
 
 def goal_colours(goal: str) -> GoalColours:
@@ -141,14 +141,14 @@ def goal_colours(goal: str) -> GoalColours:
     - one of ``PICK_UP``, THING, *and*, one of ``MOVES`` with *it* for the thing;
     - THING *to, into, onto* TARGET.
 
-    Before it may stand *please*, a robot, hand or person that does it, and an adverb of manner; after the
+    Before it may come *please*, a robot, hand or person that does it, and an adverb of manner; after the
     thing, where it comes from or what it passes; after the target, an adverb, *from* somewhere, *with* or
     *using* the robot, and *and let go*. Anything else leaves the target unknown: a negation, *back*, *again*,
     *towards*, a second place or instruction, a plural, or a preposition that is not that verb's ("lift the
     red cube in the green bowl").
 
     The thing is known in more goals, as it has to be no more than a thing: the sentence begins with it, or
-    with what is done to it, and goes on about its place or about *it* ("lift the red cube"). Neither is known
+    with what is done to it, and continues with its place or *it* ("lift the red cube"). Neither is known
     if something else in the goal has the same colour.
     """
     sentence = " ".join(goal.split())

@@ -96,7 +96,7 @@ class FailuresInARow:
                 self._last = str(one) if has_failed else ""
 
     def refusal(self) -> GenerationFailed | None:
-        """What stands for a generation that is not tried, once there are too many; else None."""
+        """The failure of a generation that is not tried, once there are too many failures; else None."""
         with self._lock:
             if self._most is None or self._failed < self._most:
                 return None

@@ -15,7 +15,7 @@ _LARGEST_SIDE = 128
 
 
 def look_at(video: Path) -> DecodedVideo | None:
-    """None for a video that cannot be decoded."""
+    """The hash, length and rate of a video; None if it cannot be decoded."""
     try:
         frames, fps = read_video(video, max_side=_LARGEST_SIDE)
     except GenerationFailed:

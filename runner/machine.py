@@ -24,7 +24,7 @@ from streams.local_broker.jars import NoKafka, find_kafka
 from trainers.extras import require_extra
 
 TRAINING: Final = "train-wow-wan"
-"""Stands for the fine-tuning of wan-14b, ``data finetune --train wow-wan``, among WoW's models."""
+"""Name of the fine-tuning of wan-14b, ``data finetune --train wow-wan``, among WoW's models."""
 _PROBE_S = 300.0
 """Importing PyTorch from a cold network disk takes minutes."""
 _GPU_QUERY = ("index", "name", "memory.total", "driver_version")

@@ -15,7 +15,7 @@ from streams.messages.contracts import TEXT_CRITICS
 from streams.messages.limits import MAX_NAME_CHARS
 
 _GIVEN = re.compile(r'(?:"(?P<quoted>(?:[^"]|"")*)"|(?P<name>(?!")[^=]*))(?:=(?P<command>.*))?', re.DOTALL)
-"""A name in double quotes, in which two stand for one, may hold an equals sign."""
+"""A name in double quotes (doubled for one within it) may hold an equals sign."""
 
 
 def parse_critic(given: str) -> tuple[str, str | None]:

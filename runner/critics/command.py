@@ -22,7 +22,7 @@ from streams.messages.contracts import CriticResult
 _PLACES = ("video", "prompt", "goal")
 _SIMPLE = re.compile(r"[a-z0-9_-]{1,64}")
 _READ_BYTES = 1 << 22
-"""How much of the end of a critic's output is read."""
+"""Bytes that are read from the end of a critic's output."""
 
 
 class CommandCritic:
@@ -31,9 +31,9 @@ class CommandCritic:
     ``command`` is a template such as ``python my_critic.py {video} {prompt}``, see ``CommandTemplate``;
     ``{goal}`` is the prompt before any rewriting. Each number in the object is a score, see
     ``runner.critics.opinion``. After ``timeout_s`` seconds the program and its children are killed. If it
-    fails or prints nothing usable, its result has no score and states the failure. The program itself says
-    when it does not apply (``no_score``). Raises BadInput for an invalid template or a time-out that is not
-    positive.
+    fails or prints nothing usable, its result has no score and states the failure. The program itself
+    reports when it does not apply (``no_score``). Raises BadInput for an invalid template or a time-out that
+    is not positive.
     """
 
     def __init__(self, name: str, command: str, timeout_s: float) -> None:

@@ -5,7 +5,7 @@ class, or a function that loads a model), which is called once without arguments
 
     judge(video: pathlib.Path, *, prompt: str, goal: str) -> Mapping[str, float | None]
 
-``runner.critics.opinion`` says how the scores are read; ``no_score`` beside them says why one is null. The
+``runner.critics.opinion`` describes how the scores are read; ``no_score`` beside them explains a null. The
 process starts with the first video and is kept, so a model is loaded once. A judge that is slow, crashes or
 hangs costs only that candidate's scores.
 """
@@ -96,7 +96,7 @@ class _Worker:
             self._line.send_bytes(json.dumps(request).encode())
 
     def answer(self, timeout_s: float) -> dict[str, Any] | None:
-        """None if no answer came in time. Raises EOFError if the process ended."""
+        """The answer; None if none came in time. Raises EOFError if the process ended."""
         try:
             if not self._line.poll(timeout_s):
                 return None
@@ -145,6 +145,6 @@ class _Asked:
             return missing(name, str(error), self._worker.printed())
 
     def stop(self) -> None:
-        """Kill a process that has not answered: it is of no more use."""
+        """Kill a process that has not answered, as it is of no more use."""
         if not self._answered:
             self._critic.close()

@@ -74,7 +74,7 @@ def _tracks(scene: Scene, shot: Shot) -> tuple[Track, Track]:
 
 
 def _of_thing(x: Numbers, y: Numbers, scene: Scene) -> Mask:
-    """Which points belong to a thing at the origin."""
+    """Mask of the points that belong to a thing at the origin."""
     if scene.thing_is_round:
         return _is_round(x, y, THING)
     return (np.abs(x) <= THING + _EDGE) & (np.abs(y) <= THING + _EDGE)

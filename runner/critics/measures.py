@@ -22,11 +22,11 @@ _NOISE_SIDES = (128, 64, 32)
 _FILLED = 0.5
 """Mean distance from the mean in standard deviations: .8 in noise, less where much of a picture is plain."""
 _PLAIN = 2.0
-"""Of 255. A row or column with a smaller standard deviation, in each channel, is of one colour."""
+"""Levels of 255. A row or column with a smaller standard deviation in every channel is of one colour."""
 _FLAT = 0.5
-"""Of 255. The luma of a frame with a smaller standard deviation shows nothing."""
+"""Levels of 255. A frame whose luma has a smaller standard deviation shows nothing."""
 _CHANGE = 16.0
-"""Of 255. A channel that changes by less over a whole video may be noise."""
+"""Levels of 255. A channel that changes by less over a whole video may be noise."""
 
 Gray = NDArray[np.uint8]
 """Luma, shape (T, H, W)."""
@@ -126,7 +126,7 @@ def likeness_of_neighbours(frames: Frames) -> float:
 
 
 def _without_bars(frames: Frames) -> Frames:
-    """Without the rows and columns at the edges that are of one colour in every frame, if any are not."""
+    """The frames without edge rows and columns that are of one colour in each frame; unchanged if all are."""
     across, down = (frames.std(axis=axis, dtype=np.float32).max(axis=(0, 2)) for axis in (2, 1))
     rows, columns = np.flatnonzero(across >= _PLAIN), np.flatnonzero(down >= _PLAIN)
     if not len(rows) or not len(columns):

@@ -39,7 +39,7 @@ _PART = re.compile(r"""(?<!\w)"(?:[^"\\]|\\.)*"|(?<!\w)'(?:[^'\\]|\\.)*'|[{}\[\]
 _BRACKET = re.compile(r"[{}\[\]]")
 _SHOWN_CHARACTERS = 60
 _UNREADABLE = re.compile("[\ufffd\ud800-\udfff]")
-"""What stands for bytes that were not UTF-8, and lone surrogates: two names could become one."""
+"""Replacements of bytes that were not UTF-8, and lone surrogates: with them, two names could become one."""
 
 
 class Unusable(Exception):
@@ -57,7 +57,7 @@ class Opinion:
     """Why some of the nulls are no scores; the critic has then failed in part."""
 
     def result(self, critic: str, output: str = "") -> CriticResult:
-        """``output`` is what the critic printed; its end is kept if there is a flaw."""
+        """The critic's result; the end of ``output``, which it printed, is kept if there is a flaw."""
         extra = self.extra | (_failed(self.flaw, output) if self.flaw else {})
         return CriticResult(critic_name=critic, scores=self.scores, notes=self.notes, extra=extra)
 
@@ -85,8 +85,8 @@ def last_opinion(output: str, *, is_cut: bool = False) -> Opinion:
 
     Other lines may precede and follow it. An object inside something else does not count. If the last text
     that looks like an object cannot be parsed or shares a line, there is no opinion; nor if the last object
-    may be a line of a log: it has text, and an earlier one has scores, all of other names. ``is_cut`` says
-    that the beginning of the output is missing.
+    may be a line of a log: it has text, and an earlier one has scores, all of other names. ``is_cut``
+    means that the beginning of the output is missing.
     """
     last: dict[str, Any] | None = None
     scored: set[frozenset[str]] = set()
@@ -134,14 +134,14 @@ def _scored(said: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _is_text(name: str, value: object) -> bool:
-    """Whether it is neither notes nor a score."""
+    """Whether a field is text that is neither notes nor a score."""
     return isinstance(value, str) and name not in ("notes", NO_SCORE) and not _reads_as_number(value)
 
 
 def opinion(said: Mapping[str, Any]) -> Opinion:
     """Numbers and nulls are scores, ``notes`` are notes, and all other fields are kept as extras.
 
-    ``no_score`` says what a null means, see ``streams.messages.no_score``; with it, no null is needed. A
+    ``no_score`` gives the meaning of a null, see ``streams.messages.no_score``; with it, no null is needed. A
     score outside [0, 1] by a rounding error is clipped. Text that reads as a number, such as "0.5" or "NaN",
     is a score that failed. Raises Unusable if there is no score, if the name of one appears twice or is not
     Unicode, if the critic reports that it failed, or if a score is not in [0, 1]: a critic that uses another
@@ -169,7 +169,7 @@ def opinion(said: Mapping[str, Any]) -> Opinion:
     known = any(score is not None for score in scores.values())
     reason = _reason(said.get(NO_SCORE), scores)
     if flaw and (not known or reason not in (None, "failed")):
-        raise Unusable(flaw)  # beside another reason, which nulls were meant could not be told
+        raise Unusable(flaw)  # beside another reason, it would be unclear which nulls are meant
     if reason == "failed" and not known:
         raise Unusable(f"it says that it failed: {notes}" if notes else "it says that it failed")
     if not scores and reason is None:
@@ -224,7 +224,7 @@ def _not_alone(output: str, at: int, begin: int, end: int, is_cut: bool) -> str:
 
 
 def _end_of(output: str, begin: int) -> int:
-    """Where the bracket that opens at ``begin`` closes, else the end of the output."""
+    """Index behind the bracket that closes the one at ``begin``, else the end of the output."""
     depth = 0
     for part in _PART.finditer(output, begin):
         depth += (part[0] in "{[") - (part[0] in "}]")
@@ -284,5 +284,5 @@ def _kept(extra: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(text: str) -> str:
-    """Valid Unicode: JSON can hold a lone surrogate."""
+    """The text as valid Unicode, because JSON can hold a lone surrogate."""
     return text.encode(errors="replace").decode()

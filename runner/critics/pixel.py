@@ -44,7 +44,7 @@ _STILL = 0.001
 _PLAIN_MOTION = 0.005
 """Fraction of the picture. If this much changes, something moves."""
 _NOISE_LIKENESS = 0.2
-"""Between the correlation of neighbouring pixels in pictures and that in noise."""
+"""Correlation of neighbouring pixels; below it, a picture is noise."""
 _IS_STILL = "nothing changes: a still"
 
 
@@ -209,7 +209,7 @@ class GoalReached:
     Score in [0, 1]: 1 minus raw. Final-state distance is the usual success measure of tabletop rearrangement
     (Batra et al., "Rearrangement: a challenge for embodied AI", 2020). It sees where two colours are, but
     neither what has them nor how they got there. So it scores only a goal that is one plain sentence about
-    bringing the thing to its target; ``goal_colours`` says which are understood.
+    bringing the thing to its target; ``goal_colours`` lists those that are understood.
 
     If one of the two is out of sight in the whole last quarter, their last distance in sight counts: in full
     if they touched, because the thing may be inside its target, otherwise by half, because it is hidden or

@@ -25,7 +25,7 @@ _OWN_PART = 0.25
 _LARGEST_AREA = 0.2
 """Fraction of the frame. A colour that covers more is a surface that things stand on."""
 _APART = 1.5
-"""In widths of the thing. Patches whose centres lie farther apart are two things."""
+"""Widths of the thing. Patches whose centres lie farther apart are two things."""
 _NOISE = 0.012
 """Fraction of the frame's diagonal. Accelerations up to this are measurement noise."""
 
@@ -34,14 +34,14 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """Where a coloured thing is in each frame."""
+    """The place of a coloured thing in each frame."""
 
     centroids: Points
     """Shape (T, 2); NaN where the thing is not visible."""
     areas: Numbers
     """Visible pixels, shape (T,)."""
     seen: NDArray[np.bool_]
-    """Shape (T,)."""
+    """Whether each frame shows it, shape (T,)."""
     spread: Numbers
     """Distance between its patches, in its own widths, shape (T,); 0 if it is in one piece."""
     frame: tuple[int, int]
@@ -49,12 +49,12 @@ class Track:
 
     @property
     def diagonal(self) -> float:
-        """Of a frame, in pixels."""
+        """Diagonal of a frame in pixels."""
         return math.hypot(*self.frame)
 
     @property
     def usual_area(self) -> float:
-        """In pixels, over the frames that show it."""
+        """Upper quartile of its area, in pixels, over the frames that show it."""
         return float(np.percentile(self.areas[self.seen], 75))
 
     @property
@@ -94,7 +94,7 @@ class Continuity:
 
 
 def continuity(thing: Track, centroids: Points) -> Continuity:
-    """``thing`` is visible in some frame; ``centroids`` are its own as a camera at rest would see them."""
+    """Continuity of a ``thing`` that some frame shows; ``centroids`` are as a camera at rest would see it."""
     pushes = np.linalg.norm(np.diff(centroids[thing.seen], n=2, axis=0), axis=1) / thing.diagonal
     return Continuity(
         jumps=float(np.maximum(0.0, pushes - _NOISE).sum()),
@@ -118,7 +118,7 @@ class Arrival:
 
 
 def arrival(thing: Track, target: Track) -> Arrival | None:
-    """None if the two are never visible together at the start."""
+    """The arrival of a thing; None if the two are never visible together at the start."""
     distances = np.linalg.norm(thing.centroids - target.centroids, axis=1)
     both = thing.seen & target.seen
     first = distances[thing.at_start][both[thing.at_start]]
@@ -147,7 +147,7 @@ def track(frames: Frames, colour: Colour) -> Track:
 
 
 def in_sight(areas: Numbers, frame_pixels: int) -> NDArray[np.bool_]:
-    """Which frames show enough of a thing to count as visible."""
+    """Mask of the frames that show enough of a thing for it to count as visible, shape (T,)."""
     usual = float(np.percentile(areas, 75))
     return areas >= max(_LEAST_AREA * frame_pixels, _SEEN_PART * usual, 1.0)
 

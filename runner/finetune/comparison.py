@@ -3,7 +3,7 @@
 For each task and seed, both make a video of the plain goal, and the same critics judge both.
 
 A pair decides nothing if one of its videos was not made, if a critic failed on one of them, or if no score is
-known of both. It is left out: a program that fails says nothing about how good a checkpoint is. A critic that
+known of both. It is left out: a failed program is no evidence about a checkpoint. A critic that
 did not see in one video what it saw in the other has judged, and its score is 0.
 
 *The null hypothesis where pairs are left out.* Which pairs fail may depend on the checkpoints, and on how
@@ -59,16 +59,16 @@ WorldOf = Callable[[str, PairedTask], WorldModel]
 
 
 class PairResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """1 if the new checkpoint won, 0 if the old one did, ½ for a tie."""
+    """Results of a pair: 1 if the new checkpoint won, 0 if the old one did, ½ for a tie."""
 
     goal: str
     seed: int
     by_critics: float
-    """By the critics' mean, over the scores that both have."""
+    """Result by the critics' mean, over the scores that both have."""
     by_count: float
-    """In [0, 1]: the fraction of the critics' scores that are higher for the new one; ties count half."""
+    """Fraction in [0, 1] of the critics' scores that are higher for the new one; ties count half."""
     by_reward: float | None
-    """None without a reward snapshot."""
+    """Result by the reward; None without a snapshot."""
 
 
 class FailedPair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,7 +91,7 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     failed: tuple[FailedPair, ...] = ()
 
     def keys(self) -> set[tuple[str, int]]:
-        """Goal and seed of each."""
+        """Goal and seed of each planned pair."""
         return {(p.goal, p.seed) for p in self.pairs} | {(p.goal, p.seed) for p in self.failed}
 
 
@@ -154,7 +154,7 @@ def _compared(
     snapshot: RewardSnapshot | None,
     folder: Path,
 ) -> PairResult | FailedPair:
-    """The second video is not tried if the first one fails."""
+    """The result of one pair; the second video is not tried if the first one fails."""
     made: dict[str, TraceEvent] = {}
     for side, checkpoint in checkpoints.items():
         try:
@@ -190,7 +190,7 @@ def _why_not_judged(event: TraceEvent) -> str:
 def _result(
     task: PairedTask, new: TraceEvent, old: TraceEvent, snapshot: RewardSnapshot | None
 ) -> PairResult | None:
-    """None if no score is known of both; a tie if that is because neither video shows what a critic seeks."""
+    """The result; None if no score is known of both, but a tie if neither video shows what a critic seeks."""
     new, old = _with_losses(new, old), _with_losses(old, new)
     shared = _shared(new.critic_scores(), old.critic_scores())
     if not shared and not names_not_seen(new.critic_results) & names_not_seen(old.critic_results):
@@ -205,7 +205,7 @@ def _result(
 
 
 def _with_losses(event: TraceEvent, other: TraceEvent) -> TraceEvent:
-    """With a score of 0 where a critic did not see what it saw in the other video."""
+    """The event with a score of 0 where a critic did not see what it saw in the other video."""
     there = other.critic_scores()
     lost = {name for name in names_not_seen(event.critic_results) if there.get(name) is not None}
     results = [
@@ -222,7 +222,7 @@ def _with_losses(event: TraceEvent, other: TraceEvent) -> TraceEvent:
 
 
 def _shared(new: Mapping[str, float | None], old: Mapping[str, float | None]) -> list[tuple[float, float]]:
-    """Scores that both have, so that a missing one raises neither."""
+    """Scores that both videos have, so that a missing one raises neither."""
     return [(a, b) for name, a in new.items() if a is not None and (b := old.get(name)) is not None]
 
 

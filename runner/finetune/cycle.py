@@ -4,7 +4,7 @@ A plan on disk fixes each training before it begins, and every step leaves compl
 the dataset and the checkpoint are renamed into place, and each pair of the comparison has its own file. If
 the process is killed, the next one continues with that plan and repeats nothing that was finished. So does
 this one if the training or the comparison failed. Each finished step is an event on Kafka, whose id follows
-from the plan, so that a repeated event is recognised. The topic alone says which checkpoint was promoted.
+from the plan, so that a repeated event is recognised. The topic alone decides which checkpoint was promoted.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from streams.snapshots.feed import read_latest_snapshot
 from trainers.plan_file import PlanFile, as_stamp, of_topic, stamp_of
 
 PROMOTED = "promoted"
-"""A link in the work folder to the checkpoint in force, after the first promotion."""
+"""Name of a link in the work folder to the current checkpoint, after the first promotion."""
 _LOOK_EVERY_S = 2.0
 
 
 def serve(job: FinetuneJob, *, once: bool = False) -> str:
-    """Train whenever enough videos are new, for ever; with ``once``, train once if any video is new.
+    """Train whenever enough videos are new, until interrupted; with ``once``, train once if any video is new.
 
     A training or comparison that failed is tried again after ``retry_s``, until ``max_failures`` tries in a
-    row have failed; with ``once``, the first one ends it. Returns why nothing was trained or compared, or,
-    with ``once``, an empty string if all went well. Raises BadInput, and Fenced if another job of the model
-    has taken over.
+    row have failed; with ``once``, the first failure ends it. Returns why nothing was trained or compared,
+    or, with ``once``, an empty string if all went well. Raises BadInput, and Fenced if another job of the
+    model has taken over.
     """
     with (
         TopicReader(job.kafka, job.kafka.trace_topic) as reader,
@@ -189,7 +189,7 @@ class _Serving:
         return [run for run in self._inbox.since({}, before) if run.run_id in planned]
 
     def _show_promoted(self) -> None:
-        """Point the link at the checkpoint that the topic says is in force."""
+        """Point the link at the checkpoint that is current according to the topic."""
         promoted, link = self._history.promoted, self._job.work / PROMOTED
         if promoted is None:
             return

@@ -64,9 +64,10 @@ class History:
         )
 
     def tell(self, event: FinetuneEvent, of_plan: Collection[str] = ()) -> None:
-        """Returns once Kafka has the event, however long that takes. A published event is not sent again.
+        """Publish an event; returns once Kafka has it, however long that takes.
 
-        Raises Fenced if another job has taken over the plan whose event ids are ``of_plan``.
+        A published event is not sent again. Raises Fenced if another job has taken over the plan whose event
+        ids are ``of_plan``.
         """
         while True:
             try:
@@ -92,7 +93,7 @@ class History:
 
     @property
     def promoted(self) -> FinetuneEvent | None:
-        """The event that promoted the checkpoint in force; None if that is still the first one."""
+        """The event that promoted the current checkpoint; None if that is still the first one."""
         return self._newest("promoted")
 
     @property

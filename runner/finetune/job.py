@@ -32,7 +32,7 @@ class FinetuneJob:
     rules: ChoiceRules
     writing: WritingRules
     train: CommandTemplate
-    """With the places ``dataset``, ``out``, ``base`` and ``runs``."""
+    """The training command, with the placeholders ``dataset``, ``out``, ``base`` and ``runs``."""
     train_timeout_s: float
     every: int
     """Number of new selected videos that starts a training."""
@@ -41,7 +41,7 @@ class FinetuneJob:
     world_of: WorldOf
     critics: Sequence[AnyCritic]
     recipe: dict[str, Any]
-    """As JSON: the settings above that must be the same when a training continues."""
+    """The settings above that must be the same when a training continues, as JSON."""
     max_failures: int = 3
     """A comparison ends after this many failed pairs in a row, and the job after as many failed rounds."""
     retry_s: float = 600.0

@@ -34,7 +34,7 @@ def line_of(events: Iterable[FinetuneEvent]) -> Line:
     """Derives the line from a model's events; a repeated event counts once.
 
     A training counts as compared once it was trained. If it was killed during the comparison and then
-    restarted with other options, somebody may have seen the results.
+    restarted with other options, its results may have been seen.
     """
     trained: set[str] = set()
     promoted: set[str] = set()

@@ -19,7 +19,7 @@ class FinetunePlan(msgspec.Struct, frozen=True):
     after: str
     """Id of the event that ended the previous training; empty for the first one."""
     base: str
-    """Folder of the checkpoint in force; empty for the original world model."""
+    """Folder of the current checkpoint; empty for the original world model."""
     policy: str
     runs: tuple[str, ...]
     """Ids of the runs to choose videos from."""
@@ -30,7 +30,7 @@ class FinetunePlan(msgspec.Struct, frozen=True):
     snapshot: str
     """The reward snapshot that rates and judges, as it was published; empty if the critics' mean does."""
     consumed: Stamps
-    """How far the trace topic was read."""
+    """The position to which the trace topic was read."""
     topic_ids: dict[str, str]
     work: str
     """Host and folder of the job that made the plan."""
@@ -41,7 +41,7 @@ class FinetunePlan(msgspec.Struct, frozen=True):
     passed_over: tuple[str, ...]
     """Digests of prompts left out of the comparison, because an earlier checkpoint was trained on them."""
     recipe: dict[str, Any]
-    """As JSON: commands, format, and the tasks that checkpoints are compared on."""
+    """Commands, format, and the tasks that checkpoints are compared on, as JSON."""
 
     def event_id(self, step: str) -> str:
         """32 hexadecimal digits, which depend only on the plan and the step."""

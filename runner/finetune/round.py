@@ -1,4 +1,4 @@
-"""One training as planned: dataset, checkpoint and comparison; each is told on Kafka once it is finished."""
+"""One training as planned: dataset, checkpoint and comparison; each is reported on Kafka once finished."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Round:
         """What its checkpoint is compared on, before the tasks get the comparison's seeds."""
 
     def run(self) -> FinetuneEvent:
-        """Do what is not finished yet. Returns the last event; without a checkpoint there was no video.
+        """Do the unfinished steps. Returns the last event; without a checkpoint there was no video.
 
         Raises TrainingFailed and ComparisonFailed, after which it can be run again, BadInput, and Fenced if
         another job of the same model has taken over.
@@ -66,7 +66,7 @@ class Round:
         return self._tell("promoted" if verdict.promote else "kept", verdict.statement, details)
 
     def _dataset(self) -> dict[str, Any] | None:
-        """Its summary; None if no usable video is left."""
+        """Build the dataset. Returns its summary; None if no usable video is left."""
         job, out = self._job, self._folder / "dataset"
         if (out / SUMMARY).is_file():
             found: dict[str, Any] = orjson.loads(read_bytes(out / SUMMARY))
@@ -133,5 +133,5 @@ class Round:
 
 
 def folder_of(job: FinetuneJob, plan: FinetunePlan) -> Path:
-    """Where a plan's dataset, checkpoint and comparison are."""
+    """The folder of a plan's dataset, checkpoint and comparison."""
     return job.work.absolute() / f"{plan.version:04d}"

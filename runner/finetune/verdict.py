@@ -78,7 +78,7 @@ class CheckpointVerdict:
     left_out: int
     """Pairs that could not be compared."""
     why_left_out: str
-    """Of the first of them; empty if there is none."""
+    """Why the first of them could not be compared; empty if there is none."""
     selector: JudgeResult
     other: JudgeResult
 
@@ -87,7 +87,7 @@ class CheckpointVerdict:
 
 
 def judge(version: int, comparison: Comparison, without_promotion: int) -> CheckpointVerdict:
-    """By the reward and the critics' mean, or, without a reward, by that mean and the critics one by one.
+    """The verdict by the reward and the critics' mean; without a reward, by that mean and single critics.
 
     Pairs that could not be compared take no part; the statement says how many, and why the first could not.
     ``without_promotion`` counts the line's earlier comparisons that promoted nothing.
@@ -126,7 +126,7 @@ def judge(version: int, comparison: Comparison, without_promotion: int) -> Check
 
 
 def by_task(results: Sequence[tuple[str, float]]) -> tuple[float, ...]:
-    """From (goal, result) pairs, the mean per goal: the pairs of a goal are one observation."""
+    """The mean result of each goal, from (goal, result) pairs: the pairs of a goal are one observation."""
     by_goal: dict[str, list[float]] = {}
     for goal, result in results:
         by_goal.setdefault(goal, []).append(result)

@@ -1,6 +1,6 @@
 """Runs the experiment: one seed's stream of tasks, refined with and without preferences.
 
-``runner.lab.experiment_plan`` says what is compared, and why.
+``runner.lab.experiment_plan`` explains what is compared, and why.
 """
 
 from __future__ import annotations

@@ -41,17 +41,17 @@ class Figures:
     """Figures of one condition, over some of the tasks."""
 
     generations_saved: Estimate
-    """As a fraction of what critics alone need."""
+    """Generations saved, as a fraction of those that critics alone need."""
     best_true_quality_gain: Estimate
     best_generated_gain: Estimate
     """The gain in the best video that the run made, picked or not: the value of better prompts."""
     generations_needed: dict[str, float]
-    """By arm, to reach the target quality."""
+    """Generations needed to reach the target quality, by arm."""
     given_true_quality: float
     best_true_quality: dict[str, float]
-    """By arm: the mean at the end of the budget."""
+    """Mean true quality at the end of the budget, by arm."""
     curves: dict[str, tuple[float, ...]]
-    """By arm: the mean true quality after each generation."""
+    """Mean true quality after each generation, by arm."""
     seeds_steered: int
     """Seeds in which the gate opened before the last task."""
     steers_from_task: float | None

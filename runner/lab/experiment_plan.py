@@ -28,7 +28,7 @@ Conditions, each with the same tasks:
   the second run on, whatever its evidence.
 - ``rewrites 4``: the value of proposing four prompts for each video and making the one that a reward of texts
   prefers. Both arms are steered and learn such a reward, which is one more critic; the first arm proposes one
-  prompt. So "critics alone" stands for the arm with one rewrite there.
+  prompt. So "critics alone" means the arm with one rewrite there.
 """
 
 from __future__ import annotations
@@ -90,14 +90,14 @@ class ExperimentCondition:
     """The true quality is the critics' mean rather than the hidden taste's."""
     critic_fails: bool = False
     label_share: float | None = None
-    """Replaces the plan's."""
+    """Label share that replaces the plan's."""
     label_noise: float | None = None
     rewrites: int | None = None
     """Prompts proposed for each video, compared with one, with both arms steered."""
     votes: Votes | None = None
     """How pairs are chosen if people vote; None if they give judgements."""
     gate: PreferenceGate = "auto"
-    """Which snapshots steer."""
+    """The snapshots that may steer."""
 
 
 CONDITIONS = (
@@ -144,7 +144,7 @@ class Result:
     taste: dict[str, float]
     """The hidden weights of the failures; they sum to 1."""
     critics_alone: tuple[ArmRun, ...]
-    """The first arm."""
+    """Runs of the first arm."""
     steered: tuple[ArmRun, ...]
     steers_from_task: int | None
     """The first task whose run was steered; None if the gate stayed closed."""

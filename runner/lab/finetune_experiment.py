@@ -64,7 +64,7 @@ class FinetuneExperimentPlan:
     """Fraction of a round's videos that is trained on, in (0, 1]."""
     unseen_tasks: int = 200
     videos_of_unseen: int = 4
-    """For each of the unseen tasks."""
+    """Videos for each of the unseen tasks."""
     preference_weight: float = 0.25
     label_share: float = 0.5
     label_noise: float = JUDGEMENT_NOISE
@@ -207,14 +207,14 @@ class FinetuneFigures:
     """Figures over all seeds, with one value per round."""
 
     quality: dict[str, tuple[float, ...]]
-    """By arm: the mean true quality of the checkpoint on unseen tasks."""
+    """Mean true quality of the checkpoint on unseen tasks, by arm."""
     before: float
     gain: dict[str, tuple[Estimate, ...]]
-    """By arm: true quality minus that of the untrained world model."""
+    """True quality minus that of the untrained world model, by arm."""
     difference: dict[str, tuple[Estimate, ...]]
-    """By names such as ``reward minus random``."""
+    """Differences in true quality between arms, by names such as ``reward minus random``."""
     shown: dict[str, tuple[float, ...]]
-    """By arm: the mean true quality of the videos that it was trained on."""
+    """Mean true quality of the videos that the checkpoint was trained on, by arm."""
     gates_open: int
     """Seeds in which the first snapshot that selected videos was allowed to steer."""
 
@@ -239,7 +239,7 @@ def finetune_figures(results: Sequence[FinetuneResult]) -> FinetuneFigures:
 
 
 def _by_round(differences: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[Estimate, ...]:
-    """From one value per seed and round, shape (S, R)."""
+    """An estimate for each round, from one value per seed and round, shape (S, R)."""
     n_seeds, n_rounds = differences.shape
     return tuple(
         estimate(lambda drawn, of=differences[:, number]: of[drawn].mean(axis=1), n_seeds)  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Simulated people, who are shown two videos of a run and say which is better."""
+"""Simulated people, who are shown two videos of a run and choose the better one."""
 
 from __future__ import annotations
 

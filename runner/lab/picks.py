@@ -66,7 +66,7 @@ class PolicyCurve:
     human_score: tuple[float, ...]
     ci95: tuple[Interval | None, ...]
     minus_critics_mean: tuple[float, ...]
-    """Paired: over the same tasks, subsets and orders."""
+    """Difference from the critics' mean, paired over the same tasks, subsets and orders."""
     minus_critics_mean_ci95: tuple[Interval | None, ...]
     candidates_for_means_best: float | None
     """Candidates, interpolated, that this policy needs for the human score that the critics' mean reaches at
@@ -197,7 +197,7 @@ def _picks(
     orders_ON: NDArray[np.intp],
     preference_weight: float,
 ) -> Iterator[tuple[Policy, NDArray[np.intp]]]:
-    """For each policy, the pick (O, N) among the first k of each order, for k from 1 to N."""
+    """Each policy's picks, shape (O, N): among the first k of each order, for k from 1 to N."""
     sides = [replace(one, critic_scores=judge.ranges.apply(one.critic_scores)) for one in task]
     scores_NC = _scores(sides)
     leans_NN = _leans(sides, judge.snapshot)
@@ -220,7 +220,7 @@ def _picks(
 
 
 def _scores(sides: Sequence[Candidate]) -> Array:
-    """(N, C), NaN where a candidate lacks a critic's score; without text critics, as in the run's reward."""
+    """Scores (N, C), NaN where a candidate lacks one; without text critics, as in the run's reward."""
     names = dict.fromkeys(name for side in sides for name in side.critic_scores if name not in TEXT_FEATURES)
     return np.array([[_known(side.critic_scores.get(name)) for name in names] for side in sides])
 
@@ -230,7 +230,7 @@ def _known(score: float | None) -> float:
 
 
 def _leans(sides: Sequence[Candidate], snapshot: RewardSnapshot) -> Array:
-    """(N, N): how much a steering model favours the row's candidate over the column's."""
+    """How much a steering model favours the row's candidate over the column's, shape (N, N)."""
     leans_NN = np.zeros((len(sides), len(sides)))
     for i, j in itertools.combinations(range(len(sides)), 2):
         d = differences(
@@ -268,7 +268,7 @@ def _picks_of_first(
 
 
 def _curve(scores_TK: Array, of_mean_TK: Array, draws_BT: NDArray[np.int64]) -> PolicyCurve:
-    """Rows are tasks, and column k − 1 is for k; NaN where a task has fewer candidates."""
+    """One policy's curve. Rows are tasks, column k − 1 is for k; NaN where a task has fewer candidates."""
     gain_TK = scores_TK - of_mean_TK
     return PolicyCurve(
         human_score=tuple(map(float, np.nanmean(scores_TK[:, 1:], axis=0))),

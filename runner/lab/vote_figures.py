@@ -44,7 +44,7 @@ class RuleFigures:
 
     log_loss: tuple[float, ...]
     minus_random: tuple[float, ...]
-    """Paired: on the same splits."""
+    """Difference in log loss from random votes, paired on the same splits."""
     minus_random_ci95: tuple[tuple[float, float], ...]
     picked: tuple[float, ...]
     """Quality of the picked candidates: the fraction of their pairs that they win."""
@@ -92,9 +92,9 @@ class _Curves:
     """Curves of one plan, over C checkpoints."""
 
     mean: Array
-    """(C,)."""
+    """Mean over repetitions, shape (C,)."""
     drawn: Array
-    """(resamples, C)."""
+    """Means over resampled repetitions, shape (resamples, C)."""
 
     @classmethod
     def of(cls, curves: Sequence[Sequence[float | None]], draws: Ints) -> _Curves:
@@ -159,7 +159,7 @@ def _needed(
 
 
 def _means(losses: Array, draws: Ints) -> Array:
-    """(resamples, checkpoints) from losses (repetitions, checkpoints)."""
+    """Means (resamples, checkpoints) of losses (repetitions, checkpoints)."""
     parts = [losses[draws[start : start + _BATCH]].mean(axis=1) for start in range(0, len(draws), _BATCH)]
     return np.concatenate(parts)
 

@@ -20,17 +20,17 @@ class Judged:
     """The m candidates in n judged pairs. A side is identified by its task, its critics and its context."""
 
     chosen: Ints
-    """(n,): index of the chosen side's candidate; in a tie, of either side."""
+    """Index of the chosen side's candidate, shape (n,); in a tie, of either side."""
     rejected: Ints
-    """(n,)."""
+    """Index of the other side's candidate, shape (n,)."""
     tasks: Ints
-    """(m,): index of each candidate's task."""
+    """Index of each candidate's task, shape (m,)."""
     wins: Array
-    """(m,): fraction of its pairs that the candidate wins; a tie is half a win."""
+    """Fraction of its pairs that each candidate wins, shape (m,); a tie is half a win."""
 
     @classmethod
     def of(cls, pairs: Sequence[PreferencePair]) -> Judged:
-        """``pairs`` may contain ties."""
+        """The candidates of these pairs, which may contain ties."""
         names: dict[tuple[str, bytes], int] = {}
         chosen, rejected = (
             np.array(
@@ -76,5 +76,5 @@ def _sums(of: Ints, values: Array, m: int) -> Array:
 
 
 def _counts(chosen: Ints, rejected: Ints) -> Ints:
-    """(m,): number of pairs of each candidate."""
+    """Number of pairs of each candidate, shape (m,)."""
     return np.asarray(np.bincount(np.concatenate([chosen, rejected])))

@@ -37,7 +37,7 @@ _HELD_OUT = 0.25
 _LOOKED_AT = 400
 """Number of pairs that a rule chooses among, from the tasks that were asked about least."""
 _POOL = 1_000
-"""Number of pairs in the pool, which tells a rule what the model will be used on."""
+"""Number of pairs in the pool, a rule's sample of what the model will be used on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +91,8 @@ class LearningCurve:
     """Results of the votes of one plan on one split."""
 
     log_losses: tuple[float | None, ...]
-    """In nats on the held-out pairs without ties, after each number of votes; null beyond the available
-    pairs."""
+    """Log loss in nats on the held-out pairs without ties, after each number of votes; null beyond the
+    available pairs."""
     picked: tuple[float | None, ...]
     """Quality of the picks in the held-out tasks (``Judged.quality_of_picks``), likewise."""
     gate_opened_at: int | None
@@ -140,7 +140,7 @@ class _Asking:
         self._left: Flags = np.ones(len(known.X), dtype=np.bool_)
         self.asked: Ints = np.zeros(known.n_tasks, dtype=np.int64)
         self._drawn: Array = np.empty(0)
-        """By task, in [0, 1]: if the share exceeds it, only random votes use the task (``is_for_chance``)."""
+        """A draw per task: if the share exceeds it, only random votes use the task (``is_for_chance``)."""
         if plan.random_share != 0.0:
             self._drawn = rng.random(known.n_tasks)
         self._X = known.X
@@ -151,7 +151,7 @@ class _Asking:
         self._z: Array = np.empty((0, 0))
 
     def next(self, learner: PairEstimator) -> tuple[int, bool]:
-        """Takes the next row to ask about, and says whether it was chosen independently of the model."""
+        """Takes the next row to ask about; gives it, and whether it was chosen independently of the model."""
         row, is_random = self._chosen(learner)
         self._left[row] = False
         self.asked[self._tasks[row]] += 1

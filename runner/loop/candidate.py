@@ -229,7 +229,7 @@ def _path_in(run_dir: Path, video: Path) -> str:
 
 
 def _known_without_looking(generation: Generation, unfit: str) -> dict[str, Any]:
-    """``unfit`` says what of the generation's context cannot be recorded."""
+    """What is known of a video before it is opened; ``unfit`` is why its context cannot be recorded."""
     meta = generation.meta
     if unfit:
         meta = {**meta, "context_error": f"the world model's context: {unfit}"}
@@ -246,5 +246,5 @@ def _known_without_looking(generation: Generation, unfit: str) -> dict[str, Any]
 
 @lru_cache(maxsize=128)
 def _say_once(line: str) -> None:
-    """Every video may have the same fault."""
+    """Warn once, as every video may have the same fault."""
     log.warning(line)

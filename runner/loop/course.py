@@ -20,9 +20,9 @@ class Compared:
     """A candidate compared with the others of its run."""
 
     standing: Standing | None
-    """Null if no critic judged it."""
+    """Its standing; null if no critic judged it."""
     gain: float | None
-    """Over the best before its step, both by the rewards now; null for the run's first judged candidate."""
+    """Its lead over the best before its step, by the rewards now; null for the first judged candidate."""
     best_iter: int | None
     """Best candidate of the run so far."""
     best_score: float | None
@@ -30,7 +30,7 @@ class Compared:
     drifts: bool
 
     def note(self, arm: Arm | None, snapshot: RewardSnapshot | None) -> dict[str, Any]:
-        """For the candidate's ``meta``."""
+        """Entries for the candidate's ``meta``."""
         return {
             "arm": arm,
             "critic_reward": self.standing.critic_reward if self.standing is not None else None,
@@ -52,13 +52,13 @@ class Course:
         self._drift_steps = 0
         self._standings = Standings(policy)
         self._made: list[tuple[TraceEvent, PromptState]] = []
-        """By ``iter_idx``."""
+        """Candidates and their prompts, by ``iter_idx``."""
         self._failures: dict[str, int] = {}
-        """By critic, the consecutive videos on which it failed; ``""`` counts candidates without a score."""
+        """Consecutive videos on which each critic failed; ``""`` counts candidates without a score."""
         self._best: TraceEvent | None = None
         self._best_score: float | None = None
         self._best_lacks = 0
-        """Scores that others have and the best does not."""
+        """Number of scores that others have and the best does not."""
 
     @property
     def candidates(self) -> int:
@@ -67,7 +67,7 @@ class Course:
 
     @property
     def failures(self) -> int:
-        """The last candidates in a row that could not be made or judged."""
+        """Number of last candidates in a row that could not be made or judged."""
         return self._failures.get("", 0)
 
     def take_in(

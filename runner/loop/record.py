@@ -29,11 +29,12 @@ class RunRecord:
     however the process that wrote it ended. ``events`` then holds the recorded whole steps, of ``take_up``
     candidates each, and the last of them is pushed again. The loop must produce the same events again, which
     checks that it is the same loop. If the run was rescored, ``events`` holds its newest revision, and
-    nothing can be added unless it is reopened. What was taken up is pushed by ``push_again``.
+    nothing can be added unless it is reopened. ``push_again`` pushes what the earlier process
+    may not have pushed.
 
-    ``publisher`` is a second sink, for readers elsewhere. A run that goes on pushes all that it recorded to
-    it again, but for ``published``. With ``holds_failures`` it gets neither the end of a run that failed or
-    was given up, nor the failures that the run would try again if it went on.
+    ``publisher`` is a second sink, for readers elsewhere. A continued run pushes all that it recorded to it
+    again, except ``published``. With ``holds_failures`` it gets neither the end of a run that failed or
+    was given up, nor the failures that the run would try again if it continued.
     """
 
     def __init__(
@@ -171,7 +172,7 @@ class RunRecord:
             raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def _due(self) -> int:
-        """How many messages the publisher may be given by now.
+        """Number of messages that the publisher may be given by now.
 
         What is due stays due: a later failure holds back only failed steps right before it.
         """
@@ -246,7 +247,7 @@ class RunRecord:
 
 
 def before_failures(events: Sequence[TraceEvent], per_step: int, *, is_given_up: bool) -> int:
-    """How many candidates precede the failed steps at the end of a run, which it tries again if it goes on.
+    """Number of candidates before the failed steps at the end of a run, which a continued run tries again.
 
     The step at which a run was given up is one of them, whatever else it has.
     """

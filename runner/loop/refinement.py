@@ -43,7 +43,7 @@ _CONTROLLER, _GENERATION, _REWRITES = range(3)
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What a step will make."""
+    """What one step will make."""
 
     context: Vector
     """The context in which the controller chose."""
@@ -73,13 +73,13 @@ class RefinementLoop:
     required: Collection[str] = ()
     """Names of critics whose scores every candidate needs."""
     task_id: str | None = None
-    """Shared by runs for the same task; by default each run is its own task."""
+    """Id shared by runs for the same task; by default each run is its own task."""
     feed: SnapshotSource | None = None
     policy: PreferencePolicy = field(default_factory=PreferencePolicy)
     text_feed: TextRewardFeed | None = None
     """A reward of prompts: its score is recorded as a critic's, and if allowed, it chooses among rewrites."""
     text_policy: PreferencePolicy = field(default_factory=PreferencePolicy)
-    """Which rewards of prompts may choose; its weight is not used."""
+    """The rewards of prompts that may choose; its weight is not used."""
     rewrites: int = 1
     """Prompts proposed for each step after the first, at most MAX_REWRITES."""
     candidates: int = 1
@@ -133,7 +133,7 @@ class RefinementLoop:
         return run_result(self.run_id, record.events, stop_reason)
 
     def events(self) -> Iterator[TraceEvent]:
-        """The loop itself, without recording; the last event says why it stopped."""
+        """The loop itself, without recording; the last event has the reason why it stopped."""
         course = Course(self.policy, self.stop, PromptState(self.goal))
         proposing, sampling = (np.random.default_rng([self.seed, of]) for of in (_CONTROLLER, _REWRITES))
         run_started = self.clock()
@@ -237,7 +237,7 @@ class RefinementLoop:
         ]
 
     def _generation_seed(self, step: int, repeat: int) -> int:
-        """31 bits, which every world model accepts."""
+        """A seed of 31 bits, which every world model accepts."""
         entropy = [self.seed, _GENERATION, step, *([repeat] if repeat else [])]
         return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
 

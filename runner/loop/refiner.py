@@ -1,4 +1,4 @@
-"""Rewrites the prompt from a goal and the directives in force, without editing text.
+"""Rewrites the prompt from a goal and its active directives, without editing text.
 
 A prompt is a state (the goal, and how firmly each arm's directive is stated) with a single rendering as text.
 So refining cannot pile up copies of a directive, prompts have a known maximum length, and two different
@@ -54,7 +54,7 @@ _FIRMER: dict[Arm, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Directive:
-    """The directive of one arm; ``level`` 1 to MAX_LEVEL says how firmly it is stated."""
+    """The directive of one arm; ``level`` 1 to MAX_LEVEL is how firmly it is stated."""
 
     arm: Arm
     level: int = 1
@@ -95,8 +95,8 @@ class PromptState:
 def refine(state: PromptState, arm: Arm) -> PromptState:
     """The prompt to try next, building on ``state``. Deterministic.
 
-    A new arm is added. An arm in force is stated more firmly, up to MAX_LEVEL, and becomes the most recent.
-    ``minimal`` removes the least recent directive: every later one was chosen while it was in force and
+    A new arm is added. An active arm is stated more firmly, up to MAX_LEVEL, and becomes the most recent.
+    ``minimal`` removes the least recent directive: every later one was chosen while it was active and
     something still had to be fixed. If nothing is left to strengthen or remove, the prompt stays the same,
     and the iteration draws another video from it.
 
@@ -116,7 +116,7 @@ def refine(state: PromptState, arm: Arm) -> PromptState:
 
 @dataclass(frozen=True, slots=True)
 class Rewritten(PromptState):
-    """A goal whose prompt somebody else wrote. Raises BadInput for a text that cannot be a prompt."""
+    """A goal with a prompt from elsewhere. Raises BadInput for a text that cannot be a prompt."""
 
     prompt: str = ""
 
@@ -136,7 +136,7 @@ class Rewritten(PromptState):
 
 
 def rewriting(rewrite: Callable[[str, Arm], str]) -> Callable[[PromptState, Arm], PromptState]:
-    """As ``refine``, by a function from the prompt to build on and what to fix to the prompt to try next.
+    """A refiner like ``refine``, from a function of the prompt to build on and what to fix.
 
     >>> by_shouting = rewriting(lambda prompt, arm: f"{prompt} Mind the {arm}!")
     >>> by_shouting(PromptState("stack the cups"), "physics").text

@@ -50,7 +50,7 @@ class RescoredSoFar:
         os.truncate(self.path, sum(len(line) + 1 for line in kept))
 
     def add(self, iter_idx: int, results: Sequence[CriticResult]) -> None:
-        """Durably."""
+        """Add a video's results durably."""
         with self.path.open("ab") as file:
             file.write(msgspec.json.encode(_Line(iter_idx, tuple(results))) + b"\n")
             file.flush()
@@ -58,7 +58,7 @@ class RescoredSoFar:
         self._take(iter_idx, results)
 
     def still_asked(self, iter_idx: int, critics: Iterable[str]) -> list[str]:
-        """Those of the ``critics`` that have not judged this video, or failed on it, even in part."""
+        """The ``critics`` that have not judged this video, or failed on it, even in part."""
         judged = {one.critic_name for one in self.results.get(iter_idx, ()) if not critic_failed(one)}
         return [name for name in critics if name not in judged]
 

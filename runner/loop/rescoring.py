@@ -131,7 +131,7 @@ def _noted(
                 drifts=False,
             )
             note = compared.note(event.meta.get("arm"), snapshot)
-            # If a snapshot was not kept, what it said before stays.
+            # If a snapshot was not kept, its earlier values stay.
             anew = _OF_CRITICS if snapshot is None else (*_OF_CRITICS, *_OF_PREFERENCES)
             meta = {name: value for name, value in event.meta.items() if name not in anew}
             yield replace(event, meta=meta | {name: note[name] for name in anew if name in note})

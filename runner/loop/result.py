@@ -1,4 +1,4 @@
-"""What came of a run, as its trace says."""
+"""The result of a run, read from its trace."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class RunResult:
 
 
 def run_result(run_id: str, events: Sequence[TraceEvent], stop_reason: str) -> RunResult:
-    """``events`` are the run's, in order, each once."""
+    """The result of the run with these ``events``, in order, each once."""
     versions: list[tuple[int, int | None]] = []
     current = None
     for event in events:

@@ -32,7 +32,7 @@ END_IS_TOLD = "its end is on Kafka, where it is final"
 
 
 class CannotContinue(Exception):
-    """A run must not go on; the message says why."""
+    """A run must not continue; the message says why."""
 
 
 def run_or_resume(
@@ -51,7 +51,7 @@ def run_or_resume(
     resume the run. With ``interrupt_ends``, an interrupt is recorded as the run's end, as in ``loop.run()``.
     The same call then undoes such an end and continues. If the run failed (``RunResult.failure``) or was
     given up, it tries the last failures again, even if the run was rescored. It does neither if ``is_told``
-    says that the end was published, or if what a rescoring gave or required would be lost;
+    reports that the end was published, or if what a rescoring gave or required would be lost;
     ``RunResult.cannot_continue`` then says why. The controller must start from the same state as before, and
     a reward of texts must be the same; ``before_end`` may save what the controller learnt. ``max_failures``
     may be another one.
@@ -124,7 +124,7 @@ def _go_on(
 
 
 def _kept(record: RunRecord, per_step: int) -> int | None:
-    """How many candidates of a run that has ended stay if it goes on; None if it is over."""
+    """Number of candidates that stay if an ended run continues; None if it is over."""
     made, reason = record.made, record.stop_reason or ""
     has_ended_well = not run_result(record.run_id, record.events, reason).failure
     if has_ended_well and reason not in (INTERRUPTED, MAX_FAILURES):
@@ -154,7 +154,7 @@ def _would_lose(record: RunRecord, n: int, loop: RefinementLoop) -> str:
 
 
 def _went_on_until(events: Sequence[TraceEvent], per_step: int) -> int:
-    """Recorded steps after which the run did not stop."""
+    """Number of recorded steps after which the run did not stop."""
     return len(events) // per_step - any(event.meta["stop_reason"] for event in events[-1:])
 
 

@@ -40,7 +40,7 @@ class RewriteChoice:
     version: int | None = None
     """Version of the text reward; null without one."""
     rewards: tuple[float, ...] = ()
-    """In nats, relative to the mean of the rewrites."""
+    """Rewards in nats, relative to the mean of the rewrites."""
     deviations: tuple[float, ...] = ()
     """Standard deviations of the rewards."""
     sampled: tuple[float, ...] = ()
@@ -48,11 +48,11 @@ class RewriteChoice:
 
     @property
     def rewrite(self) -> Rewrite:
-        """The best one."""
+        """The best rewrite."""
         return self.rewrites[self.order[0]]
 
     def made(self, k: int) -> tuple[Rewrite, ...]:
-        """The ``k`` best; if there are fewer, they repeat."""
+        """The ``k`` best rewrites; if there are fewer, they repeat."""
         return tuple(self.rewrites[i] for i in islice(cycle(self.order), k))
 
     @classmethod
@@ -60,7 +60,7 @@ class RewriteChoice:
         return cls(tuple(rewrites), tuple(range(len(rewrites))))
 
     def meta(self) -> dict[str, Any]:
-        """For the trace."""
+        """Entries for the ``meta`` of trace events."""
         return {
             "rewrites": [
                 {

@@ -37,7 +37,7 @@ class SharedController:
         return ThompsonController.load(self._path)
 
     def require_writable(self) -> None:
-        """Before a run, so that what it learns is not lost at its end. Makes the lock file."""
+        """Check before a run that what it learns can be stored at its end. Makes the lock file."""
         if self._path is not None:
             with _locked(self._path):
                 pass

@@ -21,7 +21,7 @@ _IN_WORDS = {
 
 
 def stop_in_words(stop_reason: str) -> str:
-    """Why a run ended, for a line or a cell; a reason that is not a rule's says it itself."""
+    """Why a run ended, for a line or a cell; a reason that is no rule's is its own text."""
     return _IN_WORDS.get(stop_reason, stop_reason)
 
 

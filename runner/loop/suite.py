@@ -29,7 +29,7 @@ from streams.messages.refusals import check_names, in_words, raise_not_json, sho
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tiff")
 _MOST_NAMED = 5
 _MOST_DIGITS = 100
-"""Of an index, zeros before it included."""
+"""Most digits of an index, leading zeros included."""
 _SHARD = re.compile(r"(\d+)/(\d+)")
 
 
@@ -39,13 +39,13 @@ class SuiteTask:
 
     index: int
     prompt: str
-    """``generated_description``."""
+    """The field ``generated_description``."""
     image: Path | None
     """The first frame: the path in the file, if any, until ``with_images`` has found the image."""
     original_lang: str = ""
 
     def run_id(self, suite: str) -> str:
-        """Always the same for the same suite."""
+        """Id of the task's run, always the same for the same suite."""
         return f"{suite}-{self.index:08d}"
 
     def seed(self, seed: int) -> int:
@@ -62,7 +62,7 @@ class Prompts:
     tasks: tuple[SuiteTask, ...]
 
     def task_id(self, task: SuiteTask) -> str:
-        """The same for runs of the same prompt, in any suite."""
+        """Id of the task, the same in any suite for the same line of the same file."""
         return f"{self.sha256[:8]}-{task.index:08d}"
 
 
@@ -119,7 +119,7 @@ def find_image(image: Path, folders: Iterable[Path]) -> Path | None:
 
 
 def with_images(prompts: Prompts, folders: Sequence[Path]) -> Prompts:
-    """With the path of each image as found; each is opened.
+    """The prompts with the path of each image as found; each image is opened.
 
     Raises BadInput naming the images that are missing or cannot be decoded.
     """

@@ -74,12 +74,12 @@ class LocalAdapter:
 class AdapterFeed:
     """Follows the adapters of a model on the snapshots topic.
 
-    The adapter in force stays in use when a shadow arrives; a shadow is used only if none is in force.
+    An active adapter stays in use when a shadow arrives; a shadow is used only if there is no active one.
     ``base`` is the base model's path, if the adapter's own is not to be used. ``cache`` holds fetched
     adapters by the hash of their files. ``refused`` counts what was not taken, by reason: for snapshots as in
     ``FeedOf``, for adapters ``damaged``, ``missing``, ``store away`` (retried) and ``unfit`` (for another
     base or shape, or the extra's packages are missing). The one in use stays. ``errors`` counts unexpected
-    errors, which are retried too; with ``silent_s`` it tells whether ``latest`` may be out of date.
+    errors, which are retried too; with ``silent_s`` it shows whether ``latest`` may be out of date.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class AdapterFeed:
 
     @property
     def errors(self) -> dict[str, int]:
-        """As ``FeedOf.errors``, plus errors while preparing adapters."""
+        """Errors as in ``FeedOf.errors``, plus those while preparing adapters."""
         return dict(self._errors.counts + Counter(self._feed.errors))
 
     @property

@@ -33,7 +33,7 @@ class FileRewardFeed:
 
     @property
     def refused(self) -> dict[str, int]:
-        """How often the file was refused since the start, by reason."""
+        """Number of refusals of the file since the start, by reason."""
         return dict(self._serving.refused)
 
     def latest(self) -> RewardSnapshot:

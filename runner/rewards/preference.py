@@ -1,4 +1,4 @@
-"""Which of two candidates people and trusted judges would prefer, and how much that may count."""
+"""The candidate of two that people and trusted judges would prefer, and how much that may count."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainers.bradley_terry.features import of_events
 from trainers.bradley_terry.reward import Differences, confidence, prob_prefer, reward_on
 
 PreferenceGate = Literal["auto", "require", "ignore"]
-"""Which snapshots may steer. ``auto``: those given by the user, and published ones that are ``active``.
+"""The snapshots that may steer. ``auto``: those given by the user, and published ones that are ``active``.
 ``require``: only ``active`` ones, from either source. ``ignore``: every snapshot, even a shadow."""
 
 
@@ -30,7 +30,7 @@ class RewardComparison:
     confidence: float
     """0 if the reward may not steer, and less than 1 if it is uncertain."""
     by_dimension: Mapping[str, RewardComparison] = field(default_factory=dict)
-    """Per dimension, for the weighted and known ones, if any."""
+    """Comparisons by dimension, for the weighted and known ones, if any."""
 
     @property
     def lean(self) -> float:
@@ -45,7 +45,7 @@ class PreferencePolicy:
     ``weight`` is the most by which preferences can move a candidate's reward, in units of the critics'
     reward. It also bounds how much worse than the best the pick can be by the critics. ``prefer`` maps
     dimensions to their relative weights (``overall`` is the whole, and counts alone if none is named).
-    ``given_by_user`` says that the snapshot is from a file that the user chose for this run, not from the
+    ``given_by_user`` means that the snapshot is from a file that the user chose for this run, not from the
     topic.
     """
 
@@ -93,7 +93,7 @@ class PreferencePolicy:
         """
         shares = {name: self.prefer[name] * of.confidence for name, of in opinions.items()}
         total = math.fsum(shares.values())
-        if not total:  # nothing steers: what they would say, weighted
+        if not total:  # nothing steers: the weighted mean that they would give
             shares = {name: self.prefer[name] for name in opinions}
         said = math.fsum(shares.values())
         p = math.fsum(shares[name] * of.probability for name, of in opinions.items()) / said if said else 0.5

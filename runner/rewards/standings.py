@@ -70,10 +70,10 @@ class Standings:
         self._policy = policy
         self._events: list[TraceEvent] = []
         self._keys: dict[int, bytes] = {}
-        """By ``iter_idx``: the hash that decides who is in the sample."""
+        """The hash that decides which candidates are in the sample, by ``iter_idx``."""
         self._snapshot: RewardSnapshot | None = None
         self._opinions: dict[int, dict[int, RewardComparison]] = {}
-        """By ``iter_idx``: the candidate's comparisons with the others of the sample."""
+        """Each candidate's comparisons with the others of the sample, by ``iter_idx``."""
 
     def add(self, event: TraceEvent) -> None:
         """Adds a candidate; ignores one without an overall score."""

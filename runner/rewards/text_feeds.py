@@ -61,7 +61,7 @@ class TextSnapshotFeed:
 
     ``refused`` counts what was not taken, by reason, as in ``FeedOf``; ``other version`` is one that this
     version of TriBrain cannot read. The one in use stays. ``errors`` counts unexpected errors, which are
-    retried; with ``silent_s`` it tells whether ``latest`` may be out of date.
+    retried; with ``silent_s`` it shows whether ``latest`` may be out of date.
     """
 
     name: ClassVar[str] = NAME
@@ -93,7 +93,7 @@ class TextSnapshotFeed:
 
     @property
     def errors(self) -> dict[str, int]:
-        """As ``FeedOf.errors``, plus errors while preparing models."""
+        """Errors as in ``FeedOf.errors``, plus those while preparing models."""
         return dict(self._errors.counts + Counter(self._feed.errors))
 
     @property

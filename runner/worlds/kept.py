@@ -70,7 +70,7 @@ class GenerationRecord:
 
 @runtime_checkable
 class Recovering(WorldModel, Protocol):
-    """A world model that can recognise its own finished video if no one was told about it."""
+    """A world model that can recognise its own finished video if that was never reported."""
 
     def recovered(self, request: GenerationRequest) -> Generation | None:
         """The video in the request's folder, if it is certainly complete.
@@ -205,7 +205,7 @@ def _finished(request: GenerationRequest, name: str, noted: GenerationRecord) ->
 
 
 def _unlock(request: GenerationRequest) -> None:
-    """Remove the lock, which has nothing more to tell."""
+    """Remove the lock, which is no longer needed."""
     (request.out_dir / LOCK_NAME).unlink(missing_ok=True)
 
 
@@ -246,7 +246,7 @@ def noting_files(folder: Path) -> Iterator[None]:
 
 
 def empty(folder: Path) -> None:
-    """Remove all that is in a candidate's folder: the note last, by which what is left is known.
+    """Remove everything in a candidate's folder; the note goes last, because it lists what is left.
 
     Ends the programs that hold locks there. Raises BadInput if one of them does not end.
     """

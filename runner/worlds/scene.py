@@ -119,7 +119,7 @@ class Shot:
 
 
 def make_shot(scene: Scene, failures: Failures, rng: np.random.Generator) -> Shot:
-    """Deterministic for the same scene, failures and generator state."""
+    """The shot of a video, deterministic for the same scene, failures and generator state."""
     positions = _positions(scene, failures, rng)
     camera = _SHAKE_PIXELS * failures.shake * np.clip(rng.standard_normal((FRAMES, 2)), -2.5, 2.5)
     gains = 1.0 + _FLICKER_GAIN * failures.flicker * np.clip(rng.standard_normal(FRAMES), -2.0, 2.0)

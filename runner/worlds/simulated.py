@@ -179,7 +179,7 @@ class SimulatedWorld:
         return Failures(*(float(value) for value in 1.0 / (1.0 + np.exp(-log_odds))))
 
     def surprise(self, failures: Failures, caption: str) -> dict[str, float]:
-        """By failure: how far a video's log-odds lie above this world's average for the caption."""
+        """A video's log-odds above this world's average for the caption, by failure."""
         usual = self._tendencies + _prompt_effect(read_prompt(caption, self.goal))
         shown = np.clip([getattr(failures, name) for name in FAILURES], _EDGE, 1.0 - _EDGE)
         beyond = np.log(shown / (1.0 - shown)) - usual

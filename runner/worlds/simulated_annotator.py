@@ -21,7 +21,7 @@ class SimulatedAnnotator:
 
     name: str
     error_rate: float
-    """Fraction of votes that say the opposite; for equal videos, that say that one is better."""
+    """Fraction of votes that give the opposite answer; for equal videos, that prefer one."""
 
     def answer(self, left: float, right: float, rng: Random) -> tuple[_Said, bool]:
         """The answer for two videos of these true qualities, and whether it is an error."""

@@ -62,7 +62,7 @@ class WorldCheckpoint:
 
 
 Surprise = Mapping[str, float]
-"""By failure: log-odds above the world's average; below 0 the video is better than usual."""
+"""Log-odds above the world's average, by failure; below 0 the video is better than usual."""
 
 
 def finetuned(base: WorldCheckpoint, shown: Iterable[Surprise]) -> WorldCheckpoint:

@@ -17,7 +17,7 @@ from tribrain.shell.settings_sources import CONFIG, use_sources, with_its_source
 class Command(cloup.Command):
     """Takes options from the command line, the environment and a file.
 
-    Refuses an option that takes one value and is given twice, where Click would take the last alone.
+    An option that takes one value is refused if given twice; Click would silently take the last.
     """
 
     def __init__(self, *args: Any, params: Sequence[click.Parameter] | None = None, **kwargs: Any) -> None:
@@ -26,7 +26,7 @@ class Command(cloup.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         given = self._given(ctx, args)
         for option, values in given:
-            # A flag that is there twice says the same twice.
+            # A flag given twice means the same as a flag given once.
             if len(values) > 1 and not (option.is_flag and len(set(values)) == 1):
                 names = " or ".join((*option.opts, *option.secondary_opts))
                 shown = "both ways" if option.is_flag else _in_words(values)
@@ -42,7 +42,7 @@ class Command(cloup.Command):
             raise with_its_source(ctx, error) or error from None
 
     def _given(self, ctx: click.Context, args: Sequence[str]) -> list[tuple[click.Option, list[Any]]]:
-        """Every option that takes one value, with all that are given."""
+        """Every option that takes one value, with all values given for it."""
         collecting = copy.copy(self)
         collecting.params = [copy.copy(param) for param in self.params]
         single = [p for p in collecting.params if isinstance(p, click.Option) and not (p.multiple or p.count)]
@@ -56,7 +56,7 @@ class Command(cloup.Command):
             return super().invoke(ctx)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The example is not wrapped, so that it can be copied."""
+        """Writes the example without wrapping, so that it can be copied."""
         formatter.write_paragraph()
         formatter.write_text("An option is given once, unless it says that it may be repeated.")
         if any(isinstance(option.type, Seconds) for option in self.params):

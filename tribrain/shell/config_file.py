@@ -1,8 +1,8 @@
 """Options of commands from a TOML file.
 
-A table is named as the command is called, ``[run.simulated]``; a table of a group, ``[run]``, holds what its
-commands have in common. Keys are the long names of options. What is given on the command line, or by an
-environment variable, is stronger.
+A table has a command's name, as in ``[run.simulated]``; a group's table, as in ``[run]``, holds what its
+commands have in common. Keys are the long names of options. The command line and environment variables take
+precedence.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Given:
     value: Any
     kind: Literal["environment", "file"]
     place: str
-    """The variable, or the file with its table."""
+    """The environment variable, or the file and its table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class ConfigFile:
 
     @classmethod
     def read(cls, path: Path, known: Collection[str]) -> ConfigFile:
-        """``known`` are the first words of all commands.
+        """Read a file; ``known`` are the first words of all commands.
 
         Raises BadInput where it cannot be read, is not TOML, or has a table of no group or command.
         """
@@ -67,10 +67,10 @@ class ConfigFile:
         of_group: Callable[[], Collection[str]],
         commands: Callable[[Sequence[str]], Collection[str]],
     ) -> dict[str, Given]:
-        """What the file says of a command, by the parameters' names.
+        """The file's values for a command, by the parameters' names.
 
-        ``of_group`` gives the keys that any command of its group has, as a group's table may hold more than
-        one command takes; ``commands`` gives the next words of commands that begin so. Raises BadInput for a
+        ``of_group`` gives the keys of all commands of its group, as a group's table may hold keys that one
+        command lacks; ``commands`` gives the next words of commands that begin so. Raises BadInput for a
         key that is no option, a table of no command, or a value that no option can take.
         """
         by_key = {key: option for option in options for key in keys_of(option)}
@@ -121,7 +121,7 @@ def current_keys(options: Iterable[click.Option]) -> set[str]:
 
 
 def no_such(kind: str, name: str, known: Collection[str]) -> str:
-    """What is wrong with a name that is none of ``known``, and which was perhaps meant."""
+    """An error text for a name that is none of ``known``, with the name that was perhaps meant."""
     close = difflib.get_close_matches(name.replace("_", "-"), known, n=1)
     hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(known))}"
     return f"there is no {kind} {name!r}; {hint}"
@@ -143,7 +143,7 @@ def _as_click_takes_it(where: str, option: click.Option, value: Any) -> Any:
 
 
 def _as_text(where: str, value: Any) -> str:
-    """As it would be typed, so that 8.5 is no more an integer here than there."""
+    """The value as it would be typed, so that 8.5 is no integer in a file either. Raises BadInput."""
     if isinstance(value, bool) or not isinstance(value, int | float | str | datetime | date | time):
         raise BadInput(f"{where}: is {value!r}; expected a text or a number")
     return value.isoformat() if isinstance(value, datetime | date | time) else str(value)

@@ -1,4 +1,4 @@
-"""``--dry-run``: what a command would do, after everything that it looks at first."""
+"""``--dry-run``: what a command would do, printed after all of its checks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, 
 
 
 def say_plan(first: str, facts: Mapping[str, Any], *, as_json: bool) -> None:
-    """A sentence for people, and what is known beforehand."""
+    """Print what a command would do: a sentence for people, and the facts known beforehand."""
     if as_json:
         click.echo(orjson.dumps({"dry_run": True, **facts}))
         return
@@ -25,7 +25,10 @@ def say_plan(first: str, facts: Mapping[str, Any], *, as_json: bool) -> None:
 
 
 def say_service_plan(settings: Settings, deed: str, *, as_json: bool) -> None:
-    """``deed`` begins with a verb. Raises BadInput where Kafka cannot be asked for its topics."""
+    """Print what a service would do, and which topics it would create; ``deed`` begins with a verb.
+
+    Raises BadInput where Kafka cannot be asked for its topics.
+    """
     # Not at the top: Kafka's client takes a third of a second, and --help needs none.
     from streams.kafka.topics import missing_topics
 

@@ -1,4 +1,4 @@
-"""A folder that is one process's."""
+"""A folder that one process has to itself."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from streams.errors import BadInput
 
 @contextmanager
 def exclusive_lock(folder: Path, option: str, taken: str, *, name: str = "lock") -> Iterator[None]:
-    """Make the folder, and hold it within the block; the kernel gives it back however that ends.
+    """Make the folder and lock it within the block; the kernel releases the lock however the block ends.
 
-    ``option`` names the folder on the command line. Raises BadInput where it cannot be written or locked, and
-    where another process holds it: that is what ``taken`` says, with what to do. ``name`` is the lock's file.
+    ``option`` names the folder on the command line; ``name`` is the lock's file. Raises BadInput where the
+    folder cannot be written or locked, and where another process holds it: ``taken`` says so, and what to do.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the exit code of a command says."""
+"""The meaning of a command's exit codes."""
 
 FAILED = 1
 BAD_INPUT = 2

@@ -11,14 +11,14 @@ from cloup import Section
 from cloup.formatting import HelpSection
 
 _WHOLE = 1_000
-"""Characters of a summary, of which none is as long."""
+"""Characters of a summary; none is as long."""
 
 
 class Group(cloup.Group):
     """Answers a mistyped name with the nearest one, and lists commands before options."""
 
     def suggestions(self) -> Mapping[str, str]:
-        """What may be typed by mistake for something near it, and what to propose then."""
+        """Names that a mistyped one is compared with, each to the name to propose."""
         return {name: name for name in self.commands}
 
     def handle_bad_command_name(
@@ -30,7 +30,7 @@ class Group(cloup.Group):
         return click.UsageError(f"no such command: {bad_name!r}{hint}", error.ctx)
 
     def make_commands_help_section(self, ctx: click.Context, section: Section) -> HelpSection | None:
-        """Summaries are whole, on several lines where they are long; cloup would cut them at the first."""
+        """The commands with whole summaries, on several lines if long; cloup would keep only the first."""
         commands = [(name, command.get_short_help_str(_WHOLE)) for name, command in section.list_commands()]
         return HelpSection(section.title, commands) if commands else None
 

@@ -12,10 +12,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupts:
-    """Within its ``with`` block the first such signal raises KeyboardInterrupt in the main thread.
+    """Raises KeyboardInterrupt in the main thread at the first SIGINT, SIGTERM or SIGHUP in its block.
 
-    Later ones are passed over, so that an impatient second Ctrl-C cannot stop the cleaning up half-way. One
-    that is ignored from the start stays so: the user's wish, by nohup or the background of a script.
+    Later signals are ignored, so that an impatient second Ctrl-C cannot stop the cleanup half-way. A signal
+    that is ignored from the start stays so: the user asked for that, by nohup or a script's background job.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Interrupts:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """A signal that comes within the block is raised at its end: for what must be done whole."""
+        """Hold back a signal until the block ends, for work that must not be left half done."""
         self._holders += 1
         try:
             yield

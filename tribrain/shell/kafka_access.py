@@ -1,4 +1,4 @@
-"""The way of every command to Kafka: settings, and a look whether the broker lets it do what it is for.
+"""Every command's access to Kafka: its settings, and a check that the broker allows what it needs.
 
 ``SERVICES`` is the table of least rights in docs/how-to/secured-kafka.md.
 """
@@ -17,7 +17,7 @@ from streams.messages.contracts import TopicKind, snapshot_key
 
 TOPICS = ("trace", "pairs", "snapshots", "votes", "dead-letters", "closed-runs", "finetune")
 RESTORES = "restores"
-"""Whoever compares a topic's id with an earlier one has to know which ids a restore gave anew."""
+"""A topic with the ids that restores gave anew, for readers that compare a topic's id with an earlier one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,13 +27,13 @@ class KafkaUse:
     read: Sequence[str] = ()
     write: Sequence[str] = ()
     manage: Mapping[Operation, Sequence[str]] = field(default_factory=dict)
-    """What else it does, with which topics."""
+    """Other operations on topics, each with the topics."""
     group: Operation | None = None
-    """On the group of the model's trainers."""
+    """What it does with the consumer group of the model's trainers."""
     publishes: TopicKind | None = None
     """The kind of snapshots whose one writer it is, by a transactional id."""
     transactional_id: str | None = None
-    """Another one, without the prefix."""
+    """Another transactional id that it writes with, without the prefix."""
     cluster: Operation | None = None
 
     def rights(self, settings: Settings, model: str) -> list[Right]:
@@ -105,7 +105,7 @@ SERVICES: Mapping[str, KafkaUse] = {
     ),
     "log users create": KafkaUse(cluster="Alter"),
 }
-"""Command, or several that need the same, to what it needs."""
+"""Command, or several with the same needs, to what it needs."""
 _BY_COMMAND = {command: needed for names, needed in SERVICES.items() for command in names.split(", ")}
 
 
@@ -116,11 +116,11 @@ def open_kafka(
     *,
     given_by: str = "--bootstrap-servers host:port",
 ) -> Settings:
-    """The settings by which ``command`` talks to Kafka, checked against the broker.
+    """The settings with which ``command`` reaches Kafka, checked against the broker.
 
-    Without a command no rights are looked at. ``given_by`` is how the user names a broker. Raises BadInput
-    where the settings cannot be used, or the broker does not let this client in or does not allow what the
-    command is for. A broker that is away is not an error here.
+    Without a command no rights are checked. ``given_by`` is how the user names a broker. Raises BadInput
+    where the settings cannot be used, or the broker refuses this client or does not allow what the command
+    needs. A broker that is away is not an error here.
     """
     settings = Settings.from_environment(bootstrap_servers, given_by=given_by)
     check_access(settings, rights_of(command, settings, model) if command else ())

@@ -1,4 +1,4 @@
-"""The options by which a command is told which Kafka, and how to log in to it."""
+"""The options for Kafka's address, and for how a command logs in to it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tribrain.shell.option_types import PATH
 from tribrain.shell.settings_sources import add_source, place_of
 
 KAFKA_CONFIG = place_of("kafka_config")
-"""Where a command's context has the name of the file."""
+"""Key of the file's name in a command's ``context.meta``."""
 _C = TypeVar("_C", bound=Callable[..., Any])
 
 _one_broker = click.option(
@@ -36,7 +36,7 @@ def _use_kafka_config(context: click.Context, _: click.Parameter, path: Path | N
 
 @contextmanager
 def named_in_environment(config: str | None) -> Iterator[None]:
-    """As if the environment had named the file, for the services that a command starts, too."""
+    """Name the file in the environment within the block, also for the services that a command starts."""
     before = os.environ.get(CONFIG_VARIABLE)
     if config is None or config == before:
         yield
@@ -65,5 +65,5 @@ _kafka_config = click.option(
 
 
 def bootstrap_servers(command: _C) -> _C:
-    """Which Kafka, and by what security: a command has both options or none."""
+    """The options for Kafka's address and its security; a command has both or neither."""
     return _one_broker(_kafka_config(command))

@@ -35,9 +35,9 @@ class Entry:
 
 
 class LazyGroup(Group):
-    """Commands of one word and groups of those of two, made of a table.
+    """A group made from a table: commands of one word, and groups for those of two words.
 
-    ``groups`` are the first words of the latter, with a line for each.
+    ``groups`` maps the first words of the latter to a line about each.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class LazyGroup(Group):
         return entry.load() if entry is not None else None
 
     def called(self, words: Sequence[str]) -> tuple[str, ...]:
-        """The words that a command is called by today, whichever name was typed; what follows stays."""
+        """``words`` with a command's current name in place of an old one; what follows the name stays."""
         entry = self._old.get(words[0]) if words else None
         return (*(entry.name.split() if entry is not None else words[:1]), *words[1:])
 
@@ -79,7 +79,7 @@ class LazyGroup(Group):
         return [name.split() for name in self._entries]
 
     def suggestions(self) -> Mapping[str, str]:
-        """For an old name or the last word of a name, the whole name."""
+        """Old names and last words of names, each to the whole name; whole names to themselves."""
         of_last_words = {name.rpartition(" ")[2]: name for name in reversed(self._entries)}
         of_old = {old: entry.name for old, entry in self._old.items()}
         return of_last_words | of_old | {name: name for name in (*self._single, *self._groups)}

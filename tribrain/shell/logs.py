@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 _EVERY_S = 10.0
 _REMEMBERED = 200
-"""Different lines."""
+"""Number of different lines that are remembered."""
 
 
 def log_to_stderr(*, verbose: bool) -> None:
-    """From now on, unless the process has a log already: warnings, with ``verbose`` also what is going on."""
+    """Log warnings, with ``verbose`` also progress, unless the process has a log already."""
     handler = logging.StreamHandler()
     handler.addFilter(RepeatedLines())
     logging.basicConfig(
@@ -21,17 +21,17 @@ def log_to_stderr(*, verbose: bool) -> None:
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    # Below INFO kafka-python logs keys and values, and with a broker away it logs an error a second: whoever
-    # reads or writes here says once that a broker is away, in words of its own.
+    # Below INFO kafka-python logs keys and values, and with a broker away it logs an error a second; our own
+    # readers and writers report once that a broker is away.
     logging.getLogger("kafka").setLevel(logging.ERROR if verbose else logging.CRITICAL)
     # Faust's timers warn of every publication that takes longer than their interval.
     logging.getLogger("mode.timers").setLevel(logging.ERROR)
 
 
 class RepeatedLines(logging.Filter):
-    """Lets equal lines through once in ``every_s`` seconds, with the number of those that it kept back.
+    """Lets equal lines through once in ``every_s`` seconds, with the number that it held back.
 
-    An outage makes some clients write twenty of them a second.
+    In an outage some clients write twenty of them a second.
     """
 
     def __init__(self, every_s: float = _EVERY_S, clock: Callable[[], float] = time.monotonic) -> None:

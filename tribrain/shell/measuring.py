@@ -1,4 +1,4 @@
-"""What commands have in common in saying how they are: the options, the port, and the file."""
+"""What commands share in reporting their health and metrics: the options, the port, and the file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PORT_VARIABLE = "TRIBRAIN_METRICS_PORT"
 HOST_VARIABLE = "TRIBRAIN_METRICS_HOST"
 FILE_VARIABLE = "TRIBRAIN_METRICS_FILE"
 VARIABLES = (PORT_VARIABLE, HOST_VARIABLE, FILE_VARIABLE)
-"""For one process alone: a child that inherits them would want the same port."""
+"""Variables of one process alone: a child that inherits them would want the same port."""
 _LOOPBACK = "127.0.0.1"
 
 _PORT = click.option(
@@ -43,11 +43,11 @@ _FILE = click.option(
 
 
 OPTIONS_OF_A_RUN = (_PORT, _HOST, _FILE)
-"""On whose node nobody may come to scrape."""
+"""The options of a run, on whose node there may be nothing that scrapes; hence the file."""
 
 
 def metrics_port(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of a service."""
+    """Add the options of a service."""
     return _PORT(_HOST(command))
 
 
@@ -55,7 +55,7 @@ def metrics_port(command: Callable[..., None]) -> Callable[..., None]:
 def measured(
     service: Service, port: int | None, host: str, file: Path | None = None
 ) -> Iterator[Instruments]:
-    """The registry of this process, exposed as was asked for until the block is left. Raises BadInput."""
+    """The registry of this process, exposed as requested until the block is left. Raises BadInput."""
     # Not at the top: an HTTP server and the registry take a sixth of a second, and --help needs neither.
     from streams.metrics.endpoint import serving_metrics
     from streams.metrics.instruments import Instruments

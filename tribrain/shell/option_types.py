@@ -1,4 +1,4 @@
-"""The types of options that Click has not."""
+"""Types of options that Click lacks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LARGEST = 2**63 - 1
 
 
 class _GivenPath(click.Path):
-    """An empty text would mean the current folder."""
+    """A path that is not empty; an empty one would mean the current folder."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
@@ -31,7 +31,7 @@ class _GivenPath(click.Path):
 
 
 class Integer(click.IntRange):
-    """Of 64 bits at most. Click calls it INTEGER RANGE, and one without bounds "x<=None"."""
+    """An integer of at most 64 bits. Click calls it INTEGER RANGE, and one without bounds "x<=None"."""
 
     name = "integer"
 
@@ -46,7 +46,7 @@ class Integer(click.IntRange):
 
 
 class FiniteFloat(click.FloatRange):
-    """Click's range lets NaN through, as NaN is neither below nor above anything."""
+    """A finite number. Click's range lets NaN through, as NaN is neither below nor above anything."""
 
     name = "number"
 
@@ -57,7 +57,7 @@ class FiniteFloat(click.FloatRange):
         return number
 
     def _describe_range(self) -> str:
-        """For --help, where Click has "x<=None" for a number without bounds."""
+        """The range in --help, where Click has "x<=None" for a number without bounds."""
         return "" if self.min is None and self.max is None else super()._describe_range()
 
 
@@ -81,9 +81,9 @@ class Seconds(FiniteFloat):
 
 
 class Shares(click.ParamType):
-    """``physics=2,quality=1``: dimension to what it counts beside the others.
+    """``physics=2,quality=1``: dimension to its weight relative to the others.
 
-    A name with a comma stands in double quotes, as in CSV: ``"light, shade"=2``.
+    A name with a comma is written in double quotes, as in CSV: ``"light, shade"=2``.
     """
 
     name = "DIMENSION=WEIGHT,…"
@@ -115,14 +115,14 @@ class Shares(click.ParamType):
 
     @staticmethod
     def written(shares: Mapping[str, str]) -> str:
-        """``shares``, dimension to number, as ``convert`` reads them."""
+        """``shares``, dimension to number, as a text that ``convert`` reads."""
         line = StringIO()
         csv.writer(line, lineterminator="").writerow(f"{name}={share}" for name, share in shares.items())
         return line.getvalue()
 
     def _parts(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
         try:
-            # A quote that is not closed would go on in the second line, which is empty otherwise.
+            # A quote that is not closed would continue in the second line, which is otherwise empty.
             first, *second = csv.reader([value, ""], skipinitialspace=True)
         except csv.Error:
             self.fail(f"{value!r} is not one line; expected e.g. physics=2,quality=1", param, ctx)
@@ -132,7 +132,7 @@ class Shares(click.ParamType):
 
 
 class RewardSource(_GivenPath):
-    """A file, or the name of a reward model on Kafka: what is no path, has no suffix and is not there."""
+    """A file, or a reward model's name on Kafka: a text without slash and suffix that is no existing file."""
 
     name = "FILE|NAME"
 
@@ -143,7 +143,7 @@ class RewardSource(_GivenPath):
 
 
 class _Moment(click.ParamType):
-    """ISO 8601, in UTC unless it says otherwise; gives milliseconds since 1970-01-01 UTC."""
+    """A time by ISO 8601, in UTC unless it has an offset; gives milliseconds since 1970-01-01 UTC."""
 
     name = "MOMENT"
 
@@ -158,7 +158,7 @@ class _Moment(click.ParamType):
 
 
 class _Offset(click.ParamType):
-    """``OFFSET`` or ``PARTITION:OFFSET``; gives the partition, or None for every one, and the offset."""
+    """``OFFSET`` or ``PARTITION:OFFSET``; gives the partition (None for all) and the offset."""
 
     name = "[PARTITION:]OFFSET"
 

@@ -115,7 +115,7 @@ def out(
     metavar: str = "FOLDER",
     old: Sequence[str] = (),
 ) -> Callable[[_C], _C]:
-    """Where a result goes: ``--out`` or ``-o``, required where it has no default.
+    """The option for a result's place, ``--out`` or ``-o``; required where it has no default.
 
     ``show_default`` names a default that depends on other options; the command then gets None.
     """
@@ -132,5 +132,5 @@ def seed(text: str = "Random seed.") -> Callable[[_C], _C]:
 
 
 def reward_file(text: str, *, metavar: str = "FILE", old: Sequence[str] = ()) -> Callable[[_C], _C]:
-    """A reward model in a file, as its parameter ``reward``."""
+    """The option for a reward model in a file, as the parameter ``reward``."""
     return click.option("--reward", "reward", cls=Renamed, old=old, type=PATH, metavar=metavar, help=text)

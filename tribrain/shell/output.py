@@ -1,4 +1,4 @@
-"""What commands write: files that say why they cannot be written, and progress for people alone."""
+"""What commands write: files, with an error that says why one cannot be written, and progress for people."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streams.files import write_atomically
 
 
 def write_output(path: Path, content: bytes) -> None:
-    """A result, whole or absent. Raises BadInput where it cannot be written."""
+    """Write a result, whole or not at all. Raises BadInput where it cannot be written."""
     try:
         write_atomically(path, content)
     except OSError as error:
@@ -27,20 +27,20 @@ def cannot_write(path: Path, error: OSError) -> BadInput:
 
 
 def cache_folder() -> Path:
-    """For what can be fetched or computed again (XDG Base Directory specification)."""
+    """The folder for what can be fetched or computed again (XDG Base Directory specification)."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tribrain"
 
 
 def progress(*columns: str | ProgressColumn) -> Progress:
-    """On a terminal, and gone in the end; elsewhere nothing, so that standard error holds messages alone."""
+    """A progress bar on a terminal, removed at its end; elsewhere none, as standard error is for messages."""
     console = Console(stderr=True)
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 class ProgressLines:
-    """Progress for who reads standard error from a file: a line at each tenth of the way, none on a terminal.
+    """Progress for readers of standard error in a file: a line at each tenth of the way, none on a terminal.
 
-    Nothing is said of what was done before the first look.
+    What was done before the first look is not reported.
     """
 
     def __init__(self, what: str) -> None:
@@ -49,7 +49,7 @@ class ProgressLines:
         self._is_terminal = Console(stderr=True).is_terminal
 
     def look(self, completed: int, total: int) -> None:
-        """``completed`` of ``total`` steps, which are at least one, are done."""
+        """Report that ``completed`` of ``total`` steps, at least one, are done."""
         tenth = 10 * completed // total
         if self._told is not None and tenth > self._told and not self._is_terminal:
             click.echo(f"{self._what}: {completed} of {total}", err=True)
@@ -57,7 +57,7 @@ class ProgressLines:
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Lines of aligned text, each two spaces in; the first column to the left, the others to the right."""
+    """Lines of aligned text, indented by two spaces; the first column aligns left, the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  "

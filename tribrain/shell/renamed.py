@@ -10,7 +10,7 @@ import click
 
 
 class Renamed(click.Option):
-    """An option that earlier spellings, ``old``, name as well; help and errors show the newer ones alone."""
+    """An option with earlier spellings, ``old``; help and errors show only the newer ones."""
 
     def __init__(
         self, declarations: Sequence[str] | None = None, *, old: Sequence[str], **attrs: Any

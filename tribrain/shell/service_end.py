@@ -1,4 +1,4 @@
-"""What a service says once it has ended: what it did, and why it ended."""
+"""A service's report once it has ended: what it did, and why it ended."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def say_end(
     once: bool = False,
     as_json: bool,
 ) -> None:
-    """One JSON object, or the same as lines, on standard output.
+    """Print one JSON object, or the same as lines, on standard output.
 
-    ``service`` is the last word of its command; ``facts`` say what it did. A service that ended without
-    ``failure`` has done its one piece of work (``once``), or was told to stop.
+    ``service`` is the last word of its command; ``facts`` are what it did. A service that ended without
+    ``failure`` has done its one piece of work (``once``), or was asked to stop.
     """
     told = {
         "service": service,
@@ -47,7 +47,7 @@ def say_end(
 def saying_end(
     service: str, model: str, facts: Callable[[], Mapping[str, Any]], *, once: bool = False, as_json: bool
 ) -> Iterator[None]:
-    """``say_end`` when the block is left, also by an error, which is raised all the same."""
+    """Call ``say_end`` when the block is left, also by an error, which is then raised again."""
     try:
         yield
     except BaseException as error:

@@ -1,6 +1,6 @@
-"""Where a command takes its options from: the command line, then the environment, then a TOML file.
+"""The sources of a command's options: the command line, then the environment, then a TOML file.
 
-Of the environment, the variable of a command's own option is stronger than one that commands share.
+In the environment, the variable of a command's own option takes precedence over one that commands share.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ SHARED_VARIABLES: Mapping[str, str] = {
     "metrics_port": PORT_VARIABLE,
     "spool_dir": FOLDER_VARIABLE,
 }
-"""An option's name to the variable that stands for it in all commands which have it."""
+"""An option's name to its variable, shared by all commands that have the option."""
 _FOUND = f"{__name__}.found"
-"""Where a command's context has what was found, by the option's name."""
+"""Key in a command's ``context.meta`` of the values found, by the option's name."""
 _OF_ONE_CALL = frozenset({"fresh", "dry_run", "as_json"})
 _NO_OPTIONS = frozenset({"TRIBRAIN_UI_TOKEN", "TRIBRAIN_DEMO_ITERS"})
-"""Variables of other things that begin as those of a command's options do."""
+"""Variables that begin like those of a command's options but have another use."""
 
 CONFIG = click.Option(
     ["--config"],
@@ -50,10 +50,10 @@ CONFIG = click.Option(
 
 
 def use_sources(ctx: click.Context, options: Sequence[click.Option], config: str | None) -> None:
-    """Have Click look into the environment and a file for what the command line does not say.
+    """Have Click take options that the command line lacks from the environment and a file.
 
-    ``config`` is what ``--config`` names. Raises BadInput for a file that cannot be used, and for a variable
-    or key that is no option.
+    ``config`` is the file that ``--config`` names. Raises BadInput for a file that cannot be used, and for a
+    variable or key that is no option.
     """
     command = _called(ctx)
     found: dict[str, Given] = {}
@@ -65,14 +65,14 @@ def use_sources(ctx: click.Context, options: Sequence[click.Option], config: str
             command, options, lambda: _options_of_group(ctx), lambda words: _next_words(root, words)
         )
     found |= _in_environment(ctx, command, options)
-    # Contexts share what is in meta.
+    # All contexts share one meta.
     ctx.meta[_FOUND] = {}
     for name, given in found.items():
         add_source(ctx, name, given)
 
 
 def add_source(ctx: click.Context, name: str, given: Given) -> None:
-    """A value for the option of this name, unless a stronger source was added before."""
+    """Add a value for the option of this name, unless a stronger source was added before."""
     found = ctx.meta.setdefault(_FOUND, {})
     if name not in found:
         found[name] = given
@@ -80,12 +80,12 @@ def add_source(ctx: click.Context, name: str, given: Given) -> None:
 
 
 def place_of(name: str) -> str:
-    """Where a command's context has the value of an option which the command's function does not take."""
+    """Key in a command's ``context.meta`` of an option that the command's function does not take."""
     return f"{__name__}.{name}"
 
 
 def value_of(ctx: click.Context, option: click.Option) -> Any:
-    """The value that an option has now."""
+    """An option's current value."""
     name = option.name or ""
     return ctx.params.get(name) if option.expose_value else ctx.meta.get(place_of(name))
 
@@ -103,16 +103,16 @@ def source_of(ctx: click.Context, option: click.Option) -> tuple[str, str]:
 
 
 def strength_of(ctx: click.Context, name: str) -> int:
-    """How strong the place is that the value of the option of this name comes from; 0 for its default."""
+    """Precedence of the source of this option's value; 0 for its default."""
     option = next(param for param in ctx.command.params if param.name == name)
     assert isinstance(option, click.Option)
     return ("default", "file", "environment", "option").index(source_of(ctx, option)[0])
 
 
 def keep_config(path: Path, ctx: click.Context) -> None:
-    """Write a file that gives the command the options which it has now, unless there is one.
+    """Write a file with the command's current options, unless there is one.
 
-    Options that are as by default are left out. Raises BadInput where it cannot be written.
+    Options with their default values are left out. Raises BadInput where it cannot be written.
     """
     if path.exists():
         return
@@ -145,7 +145,7 @@ def _for_toml(value: Any) -> Any:
 
 
 def with_its_source(ctx: click.Context, error: click.BadParameter) -> BadInput | None:
-    """The error, where the value comes of the environment or of a file, which Click does not say."""
+    """The error, naming the environment variable or file that the value came from, which Click omits."""
     option = error.param
     if not isinstance(option, click.Option):
         return None
@@ -174,7 +174,7 @@ def _prefix(command: Sequence[str]) -> str:
 def _in_environment(
     ctx: click.Context, command: Sequence[str], options: Sequence[click.Option]
 ) -> dict[str, Given]:
-    """Options whose variable is set; several values of one that may be repeated are split as by a shell.
+    """Options whose variable is set; several values of a repeatable one are split as by a shell.
 
     Raises BadInput for a variable of no option, and for two that are names of one option.
     """

@@ -1,4 +1,4 @@
-"""What a run and the page have in common: a spool before Kafka, a feed of snapshots, and a disk."""
+"""Metrics that a run and the page share: of a spool before Kafka, a feed of snapshots, and disks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def expose_spool(instruments: Instruments, status: Callable[[], SpoolStatus | None]) -> None:
-    """``status`` gives what waits now; None where there is no spool."""
+    """Expose what waits in a spool, from ``status``, which gives None where there is no spool."""
 
     def read(of: Callable[[SpoolStatus], float]) -> Callable[[], float]:
         return lambda: 0.0 if (found := status()) is None else of(found)
@@ -32,7 +32,7 @@ def expose_spool(instruments: Instruments, status: Callable[[], SpoolStatus | No
 
 
 def expose_disks(instruments: Instruments, folders: Callable[[], Mapping[str, Path]]) -> None:
-    """``folders`` gives what is on a disk, in a word, and the folder; one that is not there is left out."""
+    """Expose the space on the disks of ``folders``, by a word for the content; missing ones are left out."""
 
     def read(of: Callable[[Path], float]) -> Callable[[], Mapping[Labels, float]]:
         return lambda: {(holds,): of(folder) for holds, folder in folders().items() if folder.exists()}
@@ -42,7 +42,7 @@ def expose_disks(instruments: Instruments, folders: Callable[[], Mapping[str, Pa
 
 
 def expose_feed(instruments: Instruments, feed: Callable[[], SnapshotFeed | None]) -> None:
-    """The snapshot in use; ``feed`` gives what follows Kafka, or None where nothing does."""
+    """Expose the snapshot in use; ``feed`` gives the follower of Kafka, or None where there is none."""
 
     def newest() -> Iterable[SnapshotFigures]:
         following = feed()

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def steps_shown(
     is_main: bool = True, *, says_lines: bool = False
 ) -> Iterator[Callable[[TrainingStep], None]]:
-    """Gives what is to be called after each step; of several processes only the main one shows any.
+    """Gives a function to call after each step; of several processes only the main one shows progress.
 
-    It is a bar on a terminal; elsewhere, if so asked, a line on standard error at each evaluation.
+    On a terminal that is a bar; elsewhere, with ``says_lines``, a line on standard error at each evaluation.
     """
     if not is_main:
         yield lambda step: None

@@ -20,17 +20,17 @@ from tribrain.shell.measuring import VARIABLES
 
 _GRACE_S = 2.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 30.0
-"""Between the start of one that died and the next start; each death in a row doubles it."""
+"""Seconds from the start of a service that died to the next start; each death in a row doubles them."""
 
 
 class ServiceProcess:
     """``tribrain serve-…`` in a session of its own, its output in a log file.
 
-    A service goes on from Kafka, so starting it again is all the recovery there is.
+    A service continues from what is on Kafka, so restarting it is all the recovery it needs.
     """
 
     def __init__(self, settings: Settings, arguments: Sequence[str], log_path: Path) -> None:
-        """``arguments``: the command and its options, but for broker and topics."""
+        """``arguments``: the command and its options, without broker and topics."""
         self._settings = settings
         self._no_broker = str(no_broker_answers(settings))
         self._arguments = tuple(arguments)
@@ -43,7 +43,7 @@ class ServiceProcess:
 
     @property
     def pid(self) -> int:
-        """Process id of the one that runs now. Raises RuntimeError before the start."""
+        """Id of the current process. Raises RuntimeError before the start."""
         if self._process is None:
             raise RuntimeError(f"{self._arguments[0]} was not started")
         return self._process.pid
@@ -67,15 +67,15 @@ class ServiceProcess:
             self._log.close()
 
     def terminate(self) -> None:
-        """Tell it to end, and wait for nothing."""
+        """Ask the process to end, without waiting."""
         if self._process is not None:
             self._process.terminate()
 
     def keep_alive(self) -> bool:
-        """Start it again where it has died, at once or, if it dies again and again, later; whether it was.
+        """Restart the process if it has died, after a pause if it dies repeatedly; whether it was restarted.
 
-        Raises BadInput where it ended because of what it was given, with what it said. A broker that is
-        away will be back: that is no such end.
+        Raises BadInput with its last line where it ended with the exit code for bad input, except where no
+        broker answered: brokers come back.
         """
         if self._process is None or self._process.poll() is None:
             return False
@@ -96,7 +96,7 @@ class ServiceProcess:
         return lines[-1].removeprefix("tribrain: ")
 
     def _environment(self) -> dict[str, str]:
-        """As here, with this broker. How a secured one is talked to is in the environment already."""
+        """This process's environment, with this broker; settings of a secured one are already in it."""
         own = {name: value for name, value in os.environ.items() if name not in VARIABLES}
         if self._settings.security == NOT_SECURED:
             own = {name: value for name, value in own.items() if not name.startswith(PREFIX)}

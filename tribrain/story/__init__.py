@@ -1,1 +1,1 @@
-"""A run as people are told of it, on the page and in reports; and what all reports have in common."""
+"""A run as the page and reports present it to people, and what all reports share."""

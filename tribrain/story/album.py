@@ -1,4 +1,4 @@
-"""Which videos and stills a report holds, so that it can be sent: as many as fit, and links to the others."""
+"""The videos and stills in a report that is to be sent: as many as fit, and links to the others."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tribrain.story.stills import Stills, stills_of
 from tribrain.story.traced_run import TracedRun
 
 MOST_VIDEO_BYTES = 12_000_000
-"""Of all videos in a report together; they take a third more as text. With what else is in it, it can be sent
-by mail."""
+"""Bytes of all videos in a report together; they take a third more as text. With everything else in it, the
+report can still be sent by mail."""
 _MEDIA_TYPES = {".mp4": "video/mp4", ".webm": "video/webm", ".ogv": "video/ogg", ".mov": "video/quicktime"}
-"""Of what browsers may play; another file is linked to. Not of the computer's own tables, which differ."""
+"""Types of the files that browsers may play; others are linked. Computers' own tables of types differ."""
 
 
 Name = tuple[Path, str, int]
-"""Folder, run id and iteration of a video: a run may be there twice, as a copy."""
+"""Folder, run id and iteration of a video; the folder, because a run may have a copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Album:
         return _name(run, event) in self.held
 
     def look_at(self, run: TracedRun, events: Iterable[TraceEvent]) -> None:
-        """Make stills of these videos, several at a time: decoding holds no interpreter lock."""
+        """Make stills of these videos, several at a time: decoding releases the interpreter lock."""
         names = [_name(run, event) for event in events]
         new = [name for name in names if name in self.places and name not in self.stills]
         found = self.pool.map(stills_of, (self.places[name].path for name in new))
@@ -70,7 +70,7 @@ class Album:
         return Film(poster=_image(stills.telling)) if stills else Film()
 
     def film(self, run: TracedRun, event: TraceEvent) -> Film:
-        """It plays in the page where the file holds it, and is linked to, beside the report, where not."""
+        """The video: played in the page if the report holds it, else a link to its file beside the report."""
         name = _name(run, event)
         place, poster = self.places.get(name), self.still(run, event).poster
         if place is None:
@@ -83,7 +83,7 @@ class Album:
 
 @contextmanager
 def album(folder: Path, runs: Sequence[TracedRun]) -> Iterator[Album]:
-    """Of a report in ``folder``. The best video of each run goes first, then all others, while they fit."""
+    """The album of a report in ``folder``: the best video of each run, then the others, while they fit."""
     places: dict[Name, Place] = {}
     for run in runs:
         for event in run.events:
@@ -100,7 +100,7 @@ def _name(run: TracedRun, event: TraceEvent) -> Name:
 
 
 def _that_fit(places: Mapping[Name, Place], best: Sequence[Name]) -> frozenset[Name]:
-    """One that is too large does not keep out those behind it."""
+    """The videos that fit; one that is too large does not keep out those after it."""
     held, room = set(), MOST_VIDEO_BYTES
     for name in dict.fromkeys((*best, *places)):
         place = places.get(name)
@@ -111,7 +111,7 @@ def _that_fit(places: Mapping[Name, Place], best: Sequence[Name]) -> frozenset[N
 
 
 def size_text(n_bytes: int) -> str:
-    """For people, in units of 1,000."""
+    """The size for people, in units of 1,000 bytes."""
     return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e6 else f"{max(1, round(n_bytes / 1e3))} kB"
 
 

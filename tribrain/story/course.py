@@ -1,4 +1,4 @@
-"""How a run went: its rewards, its best so far, and both as a line in a small picture."""
+"""The course of a run: its rewards, its best so far, and both as a line in a small picture."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MARGIN = 5
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One iteration, in the picture's pixels."""
+    """One iteration as a point; coordinates are pixels of the picture."""
 
     x: float
     y: float
@@ -62,10 +62,10 @@ def rewards_of(events: Sequence[TraceEvent]) -> dict[int, float]:
 
 
 def best_so_far(events: Sequence[TraceEvent]) -> list[TraceEvent | None]:
-    """After each iteration of a run, the best one until then, as the loop chose it.
+    """The best iteration so far after each iteration of a run, as the loop chose it.
 
-    Where a trace does not say, or names one that is not there: by the critics, and of two that are equal the
-    one that lacks fewer scores, then the earlier. None before anything was judged.
+    Where a trace names none, or one that is not there, the critics decide; of equals it is the one that lacks
+    fewer scores, then the earlier. None before anything was judged.
     """
     known: dict[int, TraceEvent] = {}
     found: list[TraceEvent | None] = []
@@ -88,6 +88,6 @@ def _best_by_critics(judged: Sequence[TraceEvent]) -> TraceEvent | None:
 
 
 def version_of(event: TraceEvent) -> int | None:
-    """The version of the reward model in force, or None."""
+    """The version of the reward model in use, or None."""
     version = event.meta.get("reward_version")
     return version if isinstance(version, int) and not isinstance(version, bool) else None

@@ -13,7 +13,7 @@ import numpy as np
 class GainEstimate:
     mean: float
     ci95: tuple[float, float] | None
-    """None where a single run says nothing of how runs vary."""
+    """95% interval; None for a single run, which shows nothing of how runs vary."""
 
     @property
     def is_rise(self) -> bool:
@@ -26,16 +26,16 @@ class GainEstimate:
 
 
 def mean_over_runs(values: Sequence[float]) -> GainEstimate | None:
-    """With Student's interval, as for runs that are independent of each other; None where there is none."""
+    """The mean with Student's interval, for runs independent of each other; None without values."""
     if not values:
         return None
     return _estimate(float(np.mean(values)), _error_of_mean(values), len(values) - 1)
 
 
 def difference_of_means(a: Sequence[float], b: Sequence[float]) -> GainEstimate | None:
-    """Of ``a`` above ``b``, with Welch's interval (Welch 1947); None where either is empty.
+    """The mean of ``a`` minus that of ``b``, with Welch's interval (Welch 1947); None where either is empty.
 
-    The two may vary differently, and have different numbers of runs.
+    The two may differ in variance and in number of runs.
     """
     if not a or not b:
         return None
@@ -54,7 +54,7 @@ def _error_of_mean(values: Sequence[float]) -> float | None:
 
 
 def _estimate(mean: float, error: float | None, freedom: float) -> GainEstimate:
-    from scipy.special import stdtrit  # a third of a second, which is for who needs it
+    from scipy.special import stdtrit  # a third of a second, spent only where it is needed
 
     if error is None:
         return GainEstimate(mean=mean, ci95=None)

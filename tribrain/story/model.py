@@ -19,7 +19,7 @@ SOURCES = {
     "proxy": "judges that are not people",
     "critic": "the critics themselves",
 }
-"""Label source to who gave such labels."""
+"""Label source to the people or programs that give such labels."""
 _LEAST_REACH, _MOST_REACH = 0.1, 6.0
 """Nats from the middle of the picture to its edge."""
 _EDGE = 3.0
@@ -39,7 +39,7 @@ class EffectRow:
 
 
 def effect_rows(explanation: Explanation, effects: Sequence[Effect]) -> list[EffectRow]:
-    """Even odds are at 50%, and rows that are shown together compare, as the scale is theirs."""
+    """The effects as rows on a scale of their own, with even odds at 50%; only rows of one call compare."""
     reach = max(
         (abs(math.log(x)) for e in effects for x in (e.odds_ratio, *(e.odds_ratio_ci95 or ()))), default=0.0
     )
@@ -73,7 +73,7 @@ def odds_of_all(snapshot: RewardSnapshot) -> list[str]:
 
 
 def odds_lines(explanation: Explanation) -> list[str]:
-    """A table of the odds, strongest first, and how to read it; no lines where nothing was learnt."""
+    """Lines: a table of the odds, strongest first, and how to read it; none if nothing was learnt."""
     effects = explanation.effects
     if not effects:
         return []
@@ -113,8 +113,8 @@ def odds_in_words(effect: Effect) -> str:
 
 
 def plain(feature: str) -> str:
-    """A feature for people: ``flicker: quality``, ``flicker: quality where … is …``, and for the arm of the
-    refinement ``prompt rewritten for physics``."""
+    """A feature's name for people: ``flicker: quality``, ``flicker: quality where … is …``, and for the
+    refinement's arm ``prompt rewritten for physics``."""
     critic, _, context = feature.partition(CONTEXT_MARK)
     key, is_value, value = (shown(part) for part in context.partition("="))
     says = "prompt rewritten for" if key == "arm" else f"{key} is"
@@ -146,7 +146,7 @@ def gate_in_words(explanation: Explanation) -> str:
 
 
 def _nothing_is_evidence(explanation: Explanation) -> str:
-    """What was learnt from people and validators before any of it was evidence, and when it will be.
+    """Sentences on labels of people and validators of which none is evidence yet, and when they will be.
 
     ``trainers.online.admission`` has the rule.
     """
@@ -172,7 +172,7 @@ def _no_evidence(n: int, noun: str, whose: str = "") -> str:
 
 
 def _sentence(effect: Effect, step: float) -> str:
-    """What an effect does to two videos that are equal in all else."""
+    """A sentence on the effect between two videos that are equal in all else."""
     better = effect.odds_ratio >= 1.0
     odds = effect.odds_ratio if better else 1.0 / effect.odds_ratio
     name = plain(effect.feature)

@@ -1,4 +1,4 @@
-"""What every report has: a headline, figures, and its runs, each with its own story; one file of HTML."""
+"""Parts of every report: a headline, figures, and its runs, each with its own story; one file of HTML."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tribrain.story.typical import typical_run
 
 NAME = "report.html"
 MOST_STORY_CHARS = 15_000_000
-"""Of all stories together, without their videos. Runs behind that keep their rows and best videos."""
+"""Characters of all stories together, without videos. Runs beyond it keep their rows and best videos."""
 MOST_ROWS = 2000
 _MOST_TITLE_CHARS = 400
 _MACROS = "story/report_macros.html.j2"
@@ -32,17 +32,17 @@ _SCRIPT, _STYLE = (Path(__file__).parent / name for name in ("runs.js", "report.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """A run, and what a report calls it."""
+    """A run with its title in a report."""
 
     run: TracedRun
     title: str
     label: str
-    """What stands in small type beside the title."""
+    """A text in small type beside the title."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A number that stands out: ``value`` large, what it is above, and what it means below."""
+    """A number shown large, ``value``, with its name above and its meaning below."""
 
     what: str
     value: str
@@ -51,7 +51,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenReport:
-    """What was written, as ``tribrain report --json`` says it."""
+    """What was written, as ``tribrain report --json`` prints it."""
 
     report: str
     kind: str
@@ -59,7 +59,7 @@ class WrittenReport:
     videos: int
     videos_in_file: int
     stories: int
-    """Runs that are told iteration by iteration."""
+    """Number of runs that are shown iteration by iteration."""
     bytes: int
 
     @property
@@ -76,7 +76,7 @@ class _Row:
     poster: str
     story: Markup
     is_whole: bool
-    """Whether it is told iteration by iteration."""
+    """Whether it is shown iteration by iteration."""
 
     @property
     def run(self) -> TracedRun:
@@ -95,11 +95,11 @@ def write_report(
     notes: Sequence[str] = (),
     **values: Any,
 ) -> WrittenReport:
-    """Write ``report.html`` into ``folder``; one that is there is replaced.
+    """Write ``report.html`` into ``folder``, replacing an earlier one.
 
     ``template`` (its path in the package) extends ``story/report_page.html.j2``, and ``values`` are for it
-    alone. Everything is taken as text. The same folder gives the same bytes. Raises BadInput where it cannot
-    be written.
+    alone. All values are escaped as text. The same folder gives the same bytes. Raises BadInput where the
+    report cannot be written.
     """
     templates = environment()
     listed = told[:MOST_ROWS]
@@ -147,7 +147,7 @@ def _knew_a_model(run: TracedRun) -> bool:
 
 
 def _script() -> Mapping[str, Any]:
-    """The one script that the page may run, by its digest: no other, whoever wrote it into a name."""
+    """The only script that the page may run, by its digest: a script in a name cannot run."""
     script = _SCRIPT.read_text()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return {"script": Markup(script), "script_digest": digest}  # a file of this package
@@ -174,7 +174,7 @@ def _rows(templates: Environment, told: Sequence[Told], videos: Album) -> list[_
 
 
 def _steps(run: TracedRun, videos: Album, anchor: str) -> list[Step]:
-    """The best video stands at the head of the story, and once is enough."""
+    """The steps of a run; that of the best video links to the head of the story, where it plays."""
     best = run.best
 
     def film(event: TraceEvent) -> Film:

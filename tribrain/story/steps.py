@@ -1,4 +1,4 @@
-"""The story of a run, iteration by iteration: what changed, what came of it, and why it stopped."""
+"""The story of a run, iteration by iteration: what changed, its results, and why it stopped."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ _STOPS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Film:
-    """A video as a page shows it; with nothing set, it is nowhere."""
+    """A video as a page shows it; with nothing set, there is none to show."""
 
     src: str = ""
-    """What plays it in the page."""
+    """The address that a player in the page takes."""
     poster: str = ""
     """A still of it."""
     link: str = ""
-    """Where else it can be seen."""
+    """The address of a link to it."""
     words: str = ""
-    """What the link is."""
+    """The text of the link."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preferred:
-    """What the reward of one dimension says of a video beside the others of its run."""
+    """The reward of one dimension for a video, compared with the others of its run."""
 
     prob: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
     """Mean probability of being preferred to another."""
     confidence: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
-    """0 where the reward may not steer."""
+    """Confidence in [0, 1]; 0 where the reward may not steer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,22 +56,22 @@ class Step:
     event: TraceEvent
     film: Film
     best_before: TraceEvent | None
-    """The best of the iterations before this one; None where there is none."""
+    """The best of the iterations before this one, if any."""
     film_before: Film
-    """Of that."""
+    """The video of ``best_before``."""
     reward: float | None
-    """With the model's part, where it had one."""
+    """The critics' reward plus the preference model's part, where it had one."""
     version: int | None
     is_swap: bool
-    """Whether the model in use is another than in the iteration before."""
+    """Whether the model in use differs from that of the iteration before."""
     watches_only: bool
-    """Whether that model has not been shown to be good, and so changes nothing."""
+    """Whether that model is a shadow: it is not yet shown to be good, and so changes nothing."""
     is_best: bool
-    """Of the whole run."""
+    """Whether it is the best of the whole run."""
     by_dimension: Mapping[str, Preferred]
-    """For the dimensions that the run weighs, and of which the model knows something."""
+    """Rewards of the dimensions that the run weighs and the model knows."""
     prompt: list[tuple[str, str]]
-    """Pieces of the prompt: ``same``, ``ins`` and ``del``, beside that of the step before."""
+    """Pieces of the prompt, as ``same``, ``ins`` and ``del`` compared with that of the step before."""
     error: str
 
 
@@ -80,7 +80,7 @@ def steps(
     film: Callable[[TraceEvent], Film],
     film_before: Callable[[TraceEvent], Film] | None = None,
 ) -> list[Step]:
-    """In the order of iterations; ``film_before`` shows a best one beside a later one, else ``film`` does."""
+    """A step for each event, in their order; ``film_before``, by default ``film``, shows ``best_before``."""
     rewards, bests = rewards_of(events), best_so_far(events)
     show_before = film_before or film
     made: list[Step] = []
@@ -107,7 +107,7 @@ def steps(
 
 
 def why_it_stopped(stop_reason: str | None) -> str:
-    """In a sentence; None for a trace that has no end."""
+    """The reason in a sentence; ``stop_reason`` is None for a trace that has no end."""
     if stop_reason is None:
         return "Its trace has no end: it is still running, or was cut off."
     if not stop_reason:
@@ -116,10 +116,10 @@ def why_it_stopped(stop_reason: str | None) -> str:
 
 
 def difference(before: str, after: str) -> list[tuple[str, str]]:
-    """``after`` in pieces, with what it has more than ``before`` and what it has lost.
+    """``after`` in pieces, with what was added to ``before`` and what was removed.
 
-    By lines, and within lines that were changed a little by words. That a last line ends now, as another
-    follows it, is no change.
+    The comparison is by lines, and within lines that changed a little by words. A line break that the last
+    line gains because another follows is no change.
     """
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
     old_lines, new_lines = before.splitlines(), after.splitlines()
@@ -137,7 +137,7 @@ def difference(before: str, after: str) -> list[tuple[str, str]]:
 
 
 def _by_dimension(event: TraceEvent) -> Mapping[str, Preferred]:
-    """Nothing of what is not as this version writes it, as anybody may write a trace."""
+    """The recorded rewards by dimension; empty if malformed, as anyone may write a trace."""
     try:
         return msgspec.convert(event.meta.get("preference_by_dimension", {}), dict[str, Preferred])
     except msgspec.ValidationError:

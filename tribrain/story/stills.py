@@ -1,4 +1,4 @@
-"""Stills of a video, small enough to stand beside each of many."""
+"""Stills of a video, small enough for a page with many."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ MAX_SIDE = 320
 """Pixels of a still's longest side."""
 _QUALITY = 75
 _PLAIN = 3.0
-"""Standard deviation of the grey values (0 to 255) below which nothing is to be seen in a frame."""
+"""Standard deviation of the grey values (0 to 255) below which a frame shows nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stills:
-    """WebP."""
+    """A video's first and telling frame, each as WebP."""
 
     first: bytes
     telling: bytes
 
 
 def stills_of(video: Path) -> Stills | None:
-    """Its first frame and a telling one; None where it cannot be decoded."""
+    """Stills of a video's first frame and a telling one; None if it cannot be decoded."""
     try:
         frames, _ = read_video(video, max_side=MAX_SIDE)
     except GenerationFailed:
@@ -36,10 +36,10 @@ def stills_of(video: Path) -> Stills | None:
 
 
 def telling_frame(frames: Frames) -> Frames:
-    """Of frames (T, H, W, 3) the last, which shows what came of it: (H, W, 3).
+    """The last of the frames (T, H, W, 3), which shows the result; shape (H, W, 3).
 
-    Where the video ends in one colour, as one that fades out, the last before that; the last of all where
-    there is no other.
+    Where the video ends in one colour, for example when it fades out, this is the last frame before that; if
+    there is no other, it is the last of all.
     """
     seen = (frame for frame in frames[::-1] if np.std(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)) > _PLAIN)
     return next(seen, frames[-1])

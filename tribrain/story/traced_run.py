@@ -1,4 +1,4 @@
-"""A run as its folder tells it: whole, or cut off at any place."""
+"""A run as its folder has it: whole, or cut off at any place."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class _Truth:
 
 @dataclass(frozen=True, kw_only=True)
 class TracedRun:
-    """A run as far as it came; of one that was rescored, as its newest revision has it."""
+    """A run as far as it came; if it was rescored, in its newest revision."""
 
     run_id: str
     folder: Path
     events: tuple[TraceEvent, ...]
-    """By ``iter_idx``, each once."""
+    """The iterations in order of ``iter_idx``, each once."""
     end: RunEnd | None = None
     is_original: bool = False
     """Whether TriBrain 0.6.2 wrote it, whose traces have no ends."""
@@ -65,28 +65,28 @@ class TracedRun:
 
     @cached_property
     def scores(self) -> list[float | None]:
-        """After each iteration the critics' reward of the best so far."""
+        """The critics' reward of the best so far, after each iteration."""
         return [None if best is None else self.rewards.get(best.iter_idx) for best in self.best_so_far]
 
     @cached_property
     def qualities(self) -> list[float | None]:
-        """And that video's true quality."""
+        """The true quality of the best so far, after each iteration."""
         return [None if best is None else self.truths.get(best.iter_idx) for best in self.best_so_far]
 
     @cached_property
     def truths(self) -> dict[int, float]:
-        """``iter_idx`` to true quality, where somebody wrote it down. Raises BadInput."""
+        """``iter_idx`` to true quality, where it is recorded. Raises BadInput."""
         found = ((event.iter_idx, true_quality(self.folder, event.iter_idx)) for event in self.events)
         return {number: quality for number, quality in found if quality is not None}
 
     @property
     def score_gain(self) -> float | None:
-        """What the best video has over the first, in the critics' reward; None where either has none."""
+        """The best video's lead over the first, in the critics' reward; None where either has none."""
         return self._gain(self.rewards)
 
     @property
     def quality_gain(self) -> float | None:
-        """The same in true quality."""
+        """The best video's lead over the first in true quality; None where either has none."""
         return self._gain(self.truths)
 
     def _gain(self, values: dict[int, float]) -> float | None:
@@ -96,12 +96,12 @@ class TracedRun:
 
     @property
     def failed(self) -> int:
-        """Videos that could not be made or judged."""
+        """Number of videos that could not be made or judged."""
         return sum(event.overall_score is None for event in self.events)
 
     @property
     def stop_reason(self) -> str | None:
-        """Empty where the run ended without one; None where its trace has no end."""
+        """The reason for the run's end: empty if none is recorded, None if its trace has no end."""
         if self.end is not None:
             return self.end.stop_reason
         said = str((self.events[-1].meta.get("stop_reason") if self.events else None) or "")
@@ -109,7 +109,7 @@ class TracedRun:
 
     @property
     def steered(self) -> Steered:
-        """The first video has nothing to be preferred to, so it cannot be steered; nor can failed ones."""
+        """When the model steered; the first video, which has no rival, and failed ones are not counted."""
         judged = [event for event in self.events if event.overall_score is not None]
         steered = [_confidence(event) > 0 for event in judged[1:]]
         if self.stop_reason is None or self.stop_reason.startswith(("interrupted", "failed")):
@@ -125,9 +125,9 @@ class TracedRun:
 
 
 def read_traced(folder: Path) -> list[TracedRun]:
-    """The runs of a folder's trace, in the order in which they begin; none of one that is missing or empty.
+    """The runs of a folder's trace, in the order in which they begin; none if it is missing or empty.
 
-    A last line that was cut off while it was written is left out. Raises BadInput for anything else that is
+    A last line that was cut off while being written is left out. Raises BadInput for anything else that is
     no trace.
     """
     trace = folder / TRACE
@@ -141,13 +141,12 @@ def read_traced(folder: Path) -> list[TracedRun]:
 
 
 def is_original(lines: Iterable[bytes]) -> bool:
-    """Whether TriBrain 0.6.2 wrote a trace with these lines."""
+    """Whether TriBrain 0.6.2 wrote these lines of a trace."""
     return not any(b'"schema"' in line for line in lines)
 
 
 def true_quality(run_folder: Path, iter_idx: int) -> float | None:
-    """What a person would give a video of the simulated world; None where nobody wrote it down. Raises
-    BadInput."""
+    """The true quality of a simulated world's video; None where it is not recorded. Raises BadInput."""
     path = run_folder / f"iter_{iter_idx:02d}" / "truth.json"
     if not path.is_file():
         return None

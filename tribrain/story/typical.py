@@ -1,4 +1,4 @@
-"""A run to begin a report with: a typical one, so that nothing is picked to please."""
+"""The run that a report begins with: a typical one rather than a flattering one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Typical:
     """The first and the best video of a run, side by side."""
 
     number: int
-    """Which of the runs it is, from 0."""
+    """Index of the run among all, from 0."""
     measure: str
     first: Film
     best: Film
@@ -26,8 +26,8 @@ class Typical:
 def typical_run(runs: Sequence[TracedRun], videos: Album) -> Typical | None:
     """The run with the median gain of best over first video, in true quality where any is known.
 
-    The lower of two in the middle, and the first of equals that has both videos. None where the one in the
-    middle lacks one of them, or its first is its best; and none of a single run, which is told in full.
+    Of two in the middle it is the lower, and of equals the first that has both videos. None where that run
+    lacks one of them, or its first is its best; and None for a single run, which is shown in full.
     """
     if len(runs) < 2:
         return None

@@ -1,4 +1,4 @@
-"""Who voted on the videos of runs."""
+"""The annotators that voted on the videos of runs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ NAMELESS = "somebody without a name"
 
 
 def voters_on(run_ids: Collection[str], votes: Iterable[Vote]) -> list[tuple[str, str, str]]:
-    """Name, votes and kind of each annotator, who gave most first.
+    """Name, votes and kind of each annotator, the one with the most votes first.
 
-    A vote counts if either of its videos is of one of the runs, and as long as its annotator has not taken it
-    back.
+    A vote counts if either of its videos is of one of the runs and its annotator has not retracted it.
     """
     counts = Counter(
         (vote.annotator or NAMELESS, "a program" if vote.meta.get("simulated") is True else "a person")

@@ -1,4 +1,4 @@
-"""``tribrain suite run``: a refinement run for each prompt of a file, which goes on wherever it was ended."""
+"""``tribrain suite run``: a refinement run for each prompt of a file, continued wherever it was ended."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class SuiteOptions:
     world: str
     as_json: bool
     of_world: Mapping[str, Any]
-    """By the names in ``WORLD_OPTIONS``; None for what was not given."""
+    """Values by the names in ``WORLD_OPTIONS``; None for an option that was not given."""
     refinement: RefinementOptions
 
     @classmethod
@@ -138,10 +138,10 @@ def run_suite(**given: Any) -> None:
                 task.image for task in suite.tasks if task.image is not None
             )
         refinement = open_refinement(stack, chosen.refinement)
-        if chosen.controller is not None:  # what is wrong with it is said before anything is written
+        if chosen.controller is not None:  # reports a fault before anything is written
             ThompsonController.load(chosen.controller)
         tasks = part.take(suite.tasks)
-        for task in tasks:  # what any of them lacks is said before anything is generated
+        for task in tasks:  # reports what any of them lacks before anything is generated
             worlds.world(task.prompt, task.image, task.seed(chosen.seed))
         folder = SuiteFolder(chosen.out)
         wanted = _plan(suite, chosen.out, chosen.world, settings, chosen.suite_id)
@@ -189,7 +189,7 @@ def run_suite(**given: Any) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Work:
-    """What the runs of a suite share."""
+    """The state that the runs of a suite share."""
 
     suite: Prompts
     folder: SuiteFolder
@@ -202,10 +202,10 @@ class _Work:
     shown: Progress
     says_lines: bool
     cannot_continue: dict[str, str] = field(default_factory=dict)
-    """Id of each run that failed or was given up, and stays so, to why."""
+    """Id of each run that failed or was given up for good, to the reason."""
 
     def finished(self, task: SuiteTask) -> SuiteRun | None:
-        """A run that failed or was given up is not finished: it goes on, or is sent once it was rescored."""
+        """The task's run; None while it has to be made, continued, or sent to Kafka once rescored."""
         run_id = task.run_id(self.plan.suite)
         run = self.folder.finished(run_id)
         if run is None or run.is_given_up:
@@ -220,7 +220,7 @@ class _Work:
         return spool.exists() or bool(other_spools(out, spool))
 
     def run(self, task: SuiteTask) -> SuiteRun:
-        """Make the run, or what is left of it."""
+        """Make the run, or the rest of it."""
         run_id = task.run_id(self.plan.suite)
         refinement = self.refinement
         with self.folder.held(run_id) as out:
@@ -234,7 +234,7 @@ class _Work:
                 self.lines.shown_by(sink.show_line)
                 seed = task.seed(self.seed)
                 before = self.folder.finished(run_id)
-                # Where nothing could be made, nothing was learnt.
+                # If nothing could be made, nothing was learnt.
                 anew = before is not None and before.best_score is None
                 controller = self.controller.begin(out, anew=anew)
                 result = run_or_resume(
@@ -281,7 +281,7 @@ def _say_plan(
 
 
 def _plan(suite: Prompts, out: Path, world: str, settings: dict[str, Any], suite_id: str | None) -> SuitePlan:
-    """A name of its own for each folder: of two runs with one id, the second would not be learnt."""
+    """The plan, with a name of its own for each folder: of two runs with one id, the second is not learnt."""
     if suite_id is not None and not _NAME.fullmatch(suite_id):
         raise BadInput(f"the suite is called {suite_id!r}; expected letters, digits, -, _ and .")
     if suite_id is None and SuiteFolder.is_one(out):

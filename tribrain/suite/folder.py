@@ -1,7 +1,7 @@
-"""The folder of a suite: its plan, a folder for each run, and what became of those that are finished.
+"""The folder of a suite: its plan, a folder for each run, and the results of the finished ones.
 
-Files are whole or absent, and a run in mid-flight is one that has a folder and no ``result.json``. So
-whatever ends a suite, the same command goes on where it was, in one process or in several at a time.
+Files are whole or absent, and an unfinished run is one that has a folder and no ``result.json``. So whatever
+ends a suite, the same command continues where it was, in one process or in several at a time.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PLAN, _RUNS, _RESULT, _LOCK = "suite.json", "runs", "result.json", "run.lock"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuitePlan:
-    """``suite.json``: what is to be done. A run is the same only with the same settings."""
+    """``suite.json``: the work to do. A run is the same only with the same settings."""
 
     suite: str
     """Its name, with which the id of each run begins."""
@@ -52,7 +52,7 @@ class SuitePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteRun:
-    """``result.json``: a finished run in short."""
+    """``result.json``: a summary of a finished run."""
 
     index: int
     run_id: str
@@ -62,32 +62,32 @@ class SuiteRun:
     iterations: int
     candidates: int
     failed: int
-    """Candidates that could not be judged."""
+    """Number of candidates that could not be judged."""
     best_iter: int | None
     first_score: float | None
-    """Critics' score of the first candidate: what there is without refinement."""
+    """Critics' score of the first candidate, the result without refinement."""
     best_score: float | None
     best_video: str | None
-    """Path from the suite's folder."""
+    """Path relative to the suite's folder."""
     scores: tuple[float | None, ...]
-    """After each candidate the critics' score of the best so far."""
+    """Critics' score of the best so far, after each candidate."""
     missing: dict[str, int]
-    """Critic to the number of videos that it gave no score, as it failed or was too slow."""
+    """Critic to the number of videos that it did not score because it failed or was too slow."""
     versions: tuple[tuple[int, int | None], ...]
     stop_reason: str
     failure: str
-    """What went wrong at last, where nothing could be judged, a critic failed on every video, or the run was
-    given up; else empty."""
+    """The last error, if nothing could be judged, a critic failed on every video, or the run was given up;
+    else empty."""
 
     @property
     def is_given_up(self) -> bool:
-        """Whether the run is not finished, though it has an end: the suite goes on with it, if it can."""
+        """Whether the run is unfinished though it has an end: the suite continues it, if it can."""
         return bool(self.failure) or self.stop_reason in ("", MAX_FAILURES)
 
 
 @dataclass(frozen=True, slots=True)
 class SuiteFolder:
-    """Raises BadInput for whatever cannot be read or written."""
+    """A suite's folder. Raises BadInput for whatever cannot be read or written."""
 
     path: Path
 
@@ -96,17 +96,20 @@ class SuiteFolder:
         return (path / _PLAN).is_file()
 
     def begin(self, plan: SuitePlan) -> SuitePlan:
-        """Start or go on; gives the plan that is in force. A folder of another suite is refused."""
+        """Start or continue; gives the plan in use. Raises BadInput for a folder of another suite."""
         if (found := self.begun(plan)) is not None:
             return found
         write_output(self.path / _PLAN, orjson.dumps(plan, option=orjson.OPT_INDENT_2))
         return plan
 
     def begun(self, plan: SuitePlan) -> SuitePlan | None:
-        """The plan of the suite that is there. Raises BadInput where the folder is of another, or of none."""
+        """The plan of the suite in the folder, if any.
+
+        Raises BadInput if the folder holds another suite, or files that are not of a suite.
+        """
         if self.path.exists() and not self.path.is_dir():
             raise BadInput(f"{self.path}: is a file; choose another --out")
-        # Looked at before the plan, which other shards write before anything else.
+        # Listed before the plan is looked for, as other shards write the plan before anything else.
         foreign = [path for path in self.path.glob("*") if not path.name.startswith(".")]
         if self.is_one(self.path):
             found = self.plan()
@@ -132,14 +135,14 @@ class SuiteFolder:
 
     @contextmanager
     def held(self, run_id: str) -> Iterator[Path]:
-        """The folder of a run, which no other process works on meanwhile; the kernel gives it back."""
+        """The folder of a run, locked against other processes; the kernel releases the lock."""
         folder = self.run_dir(run_id)
         taken = "another suite run is at work on it; wait for it, or give each its own --shard"
         with exclusive_lock(folder, "--out", taken, name=_LOCK):
             yield folder
 
     def finish(self, task: SuiteTask, result: RunResult) -> SuiteRun:
-        """Write what became of a run whose trace has its end."""
+        """Write the result of a run whose trace has its end."""
         folder = self.run_dir(result.run_id)
         run = SuiteRun(
             index=task.index,
@@ -157,24 +160,24 @@ class SuiteFolder:
         return run
 
     def finished(self, run_id: str) -> SuiteRun | None:
-        """What became of a run; where it was rescored, what its newest revision says of that."""
+        """The result of a run, in its newest revision if it was rescored; None if it has none."""
         path = self.run_dir(run_id) / _RESULT
         return _as_judged_now(_read(path, SuiteRun), path.parent) if path.is_file() else None
 
     def was_held_back(self, run_id: str) -> bool:
-        """Whether a run ended so that Kafka did not get all of it, whatever was rescored since."""
+        """Whether Kafka did not get all of a run because of how it ended, whatever was rescored since."""
         path = self.run_dir(run_id) / _RESULT
         return path.is_file() and _read(path, SuiteRun).is_given_up
 
     def all_finished(self) -> list[SuiteRun]:
-        """By index."""
+        """The finished runs, sorted by index."""
         paths = (self.path / _RUNS).glob(f"*/{_RESULT}")
         runs = (_as_judged_now(_read(path, SuiteRun), path.parent) for path in paths)
         return sorted(runs, key=lambda run: run.index)
 
 
 def contents_of_task(task: SuiteTask) -> str:
-    """As in ``SuitePlan.contents``."""
+    """A digest of the prompt and its language, and the shortened prompt, for ``SuitePlan.contents``."""
     digest = hashlib.blake2b(f"{task.prompt}\0{task.original_lang}".encode(), digest_size=8).hexdigest()
     return f"{digest} {textwrap.shorten(task.prompt, 60, placeholder=' …')}"
 
@@ -194,7 +197,7 @@ def _events_in(folder: Path) -> list[TraceEvent]:
 
 
 def _judged(result: RunResult, events: list[TraceEvent]) -> dict[str, Any]:
-    """The fields of a SuiteRun that follow from what critics said."""
+    """The fields of a SuiteRun that follow from the critics' scores."""
     best = next((event for event in events if event.iter_idx == result.best_iter), None)
     return {
         "failed": sum(event.overall_score is None for event in events),
@@ -223,7 +226,7 @@ def _differences(found: SuitePlan, given: SuitePlan) -> list[str]:
 
 
 def _other_prompts(was: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """In words, the first prompt that is another, new or gone, and how many more there are."""
+    """The first prompt that is changed, new or gone, in words, with the number of others."""
     if not was:
         return "other prompts"
     others = [index for index in {**was, **now} if was.get(index) != now.get(index)]

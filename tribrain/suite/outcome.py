@@ -1,4 +1,4 @@
-"""What came of a suite: its summary, its report, and what is printed at the end."""
+"""The results of a suite: its summary, its report, and the text that is printed at the end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_NAMED = 5
 
 
 def tell_outcome(folder: SuiteFolder, plan: SuitePlan, *, as_json: bool) -> None:
-    """Write summary and report of all that is finished, in whichever shard, and say what came out."""
+    """Write summary and report of all finished runs, in any shard, and print the results."""
     runs = folder.all_finished()
     summary = _summary(plan, runs)
     write_output(folder.path / "summary.json", orjson.dumps(summary, option=orjson.OPT_INDENT_2))
@@ -69,9 +69,10 @@ def _summary(plan: SuitePlan, runs: Sequence[SuiteRun]) -> dict[str, Any]:
 
 
 def why_not_finished(runs: Sequence[SuiteRun], cannot_continue: Mapping[str, str], *, in_a_row: int) -> str:
-    """Which of these runs failed or were given up, and what to do, in a line; empty where none did.
+    """One line that names the runs which failed or were given up, and the remedy; empty if none did.
 
-    ``cannot_continue`` says why, by id. ``in_a_row`` is how many made the suite stop; 0 if it did not.
+    ``cannot_continue`` has reasons by run id. ``in_a_row`` is the number of failures that made the suite
+    stop; 0 if it did not.
     """
     lacking = [run for run in runs if run.is_given_up]
     if not lacking:

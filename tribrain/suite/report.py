@@ -14,7 +14,7 @@ from tribrain.suite.folder import SuiteFolder, SuitePlan, SuiteRun
 
 
 def build_suite_report(path: Path) -> WrittenReport:
-    """Write ``report.html`` of the suite in ``path``; one that is there is replaced.
+    """Write ``report.html`` of the suite in ``path``, replacing an earlier one.
 
     Raises BadInput for a folder that holds no suite or a damaged one, and where nothing can be written.
     """
@@ -41,7 +41,7 @@ def build_suite_report(path: Path) -> WrittenReport:
 
 
 def _notes(plan: SuitePlan, runs: Sequence[SuiteRun]) -> list[str]:
-    """What the report lacks, or has in part."""
+    """Notes on what the report lacks or has only in part."""
     notes = []
     if lacking := plan.n_tasks - len(runs):
         notes.append(
@@ -70,7 +70,7 @@ def _ends(runs: Sequence[TracedRun]) -> list[tuple[float, float]]:
 
 
 def _headline(runs: Sequence[TracedRun]) -> str:
-    """What refinement did, in one sentence."""
+    """One sentence on what refinement did."""
     if not runs:
         return "No run has finished, so there is nothing to tell."
     prompts = counted(len(runs), "prompt")

@@ -1,4 +1,4 @@
-"""Which world model a suite runs, by the options of the command that runs it once."""
+"""The choice of a suite's world model, by the options of the command that runs it once."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _subprocess(
 
 
 def _wow(stack: ExitStack, lines: GeneratorLines, **given: Any) -> WorldFactory:
-    """One for all runs, as a pipeline that is loaded stays so."""
+    """A factory of one world for all runs, as a loaded pipeline stays loaded."""
     opened: list[WowWorld] = []
 
     def world(goal: str, image: Path | None, seed: int) -> WowWorld:
@@ -68,7 +68,7 @@ _WORLDS: dict[str, tuple[Callable[..., WorldFactory], tuple[str, ...], tuple[str
 
 
 def world_options(command: _C) -> _C:
-    """``--world``, and what each of them takes; none has a default here, so that it shows what was given."""
+    """Add ``--world`` and each world's options, without defaults, so that only what was given has a value."""
     return option_group(
         "World model",
         click.option(
@@ -117,9 +117,9 @@ WORLD_OPTIONS = (
 def world_factory(
     world: str, given: Mapping[str, Any], stack: ExitStack, lines: GeneratorLines
 ) -> WorldFactory:
-    """The factory of ``world``, of those of WORLD_OPTIONS that were given; ``stack`` closes what it opens.
+    """The factory of ``world`` with the WORLD_OPTIONS that were given; ``stack`` closes what it opens.
 
-    Raises BadInput for others.
+    Raises BadInput for options that are missing or of another world.
     """
     make, needed, allowed = _WORLDS[world]
     chosen = {name: value for name, value in given.items() if value is not None}

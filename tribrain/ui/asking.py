@@ -21,7 +21,7 @@ from tribrain.ui.library import Library
 AGAIN_SHARE = 0.1
 """Share of pairs that are asked again, to measure agreement within and between annotators."""
 _AGAIN_AFTER = 5
-"""Votes between a pair and its repetition, so that nobody answers from memory."""
+"""Fewest votes between a pair and its repetition, so that nobody answers from memory."""
 _LEASE_S = 600.0
 REPEAT_RULE = "repeat"
 """A pair that the same annotator has judged before."""

@@ -1,4 +1,4 @@
-"""The votes on the votes topic, and which of them stand."""
+"""The votes on the votes topic, and which of them count."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ WIDTH, HEIGHT = 330, 236
 LEFT, RIGHT, TOP, BOTTOM = 44, 308, 10, 192
 """Edges of the plot within the picture, in pixels."""
 _FEW = 20
-"""With fewer pairs nothing is said about over- or underconfidence."""
+"""Fewest pairs for a statement about over- or underconfidence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ def points(trusted: Mapping[str, Any] | None) -> list[CalibrationPoint]:
 
 
 def x_of(stated: float) -> float:
-    """From 0.5, a coin toss, on the left to certainty on the right."""
+    """The x of a stated probability, from 0.5 (a coin toss) on the left to certainty on the right."""
     return round(LEFT + (2 * stated - 1) * (RIGHT - LEFT), 1)
 
 
@@ -56,7 +56,7 @@ def y_of(share: float) -> float:
 
 
 def in_words(found: list[CalibrationPoint]) -> str:
-    """Where the model is overconfident or underconfident, if anywhere."""
+    """A text on where the model is overconfident or underconfident, if anywhere."""
     if (n := sum(each.n for each in found)) < _FEW:
         return f"This is from {counted(n, 'pair')}, too few to say more."
     too_sure = [_percent(each.stated) for each in found if each.high < each.stated]

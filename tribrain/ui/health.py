@@ -16,7 +16,7 @@ from tribrain.shell.spool_metrics import expose_disks, expose_feed, expose_spool
 from tribrain.ui.state import Live, PageState
 
 SILENT_S = 15.0
-"""How long Kafka may be silent; it is asked every two seconds."""
+"""Seconds that Kafka may be silent; it is asked every two seconds."""
 
 
 async def show(request: Request) -> Response:

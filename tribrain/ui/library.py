@@ -31,7 +31,7 @@ class RunStory:
     is_on_topic: bool = False
     """Whether any event is on Kafka; only then can votes on the run be learnt."""
     stores: Stores = field(default_factory=Stores)
-    """Where to find videos that are not in a folder."""
+    """The stores that may hold videos which are not in a folder."""
 
     @property
     def iterations(self) -> list[TraceEvent]:
@@ -43,7 +43,7 @@ class RunStory:
 
     @property
     def best(self) -> TraceEvent | None:
-        """As the loop chose it, or where that is not known by the critics."""
+        """The best iteration, by the loop's choice or else by the critics; None without events."""
         return best_so_far(self.iterations)[-1] if self.events else None
 
     def video(self, event: TraceEvent) -> Path | StoredVideo | None:

@@ -27,7 +27,7 @@ _CURVES = 6
 _POINTS = 200
 _ROWS = 30
 _FEW_VERSIONS = 5
-"""Shown at once; the others up to ``_VERSIONS`` have to be opened."""
+"""Number of versions shown at once; the others, up to ``_VERSIONS``, have to be opened."""
 _VERSIONS = 25
 _LARGEST_VERSION = 2**53
 
@@ -97,13 +97,13 @@ def _dimension(snapshot: RewardSnapshot, name: str, votes: Sequence[Vote]) -> Di
 
 
 def simulated_annotators(votes: Iterable[Vote], dimension: str) -> list[str]:
-    """Who of those that voted on a dimension is a program, as the demo's simulated people are."""
+    """The annotators of a dimension that are programs, as the demo's simulated people are."""
     found = (vote for vote in votes if vote.dimension == dimension and vote.meta.get("simulated"))
     return sorted({vote.annotator for vote in found})
 
 
 def calibration_in_words(explanation: Explanation) -> str:
-    """How far its stated probabilities are off, or why nobody knows."""
+    """A sentence on how far its stated probabilities are off, or on why that is unknown."""
     trusted = explanation.trusted
     if not trusted or "ece" not in trusted:
         has_any = any(explanation.labels.get(source) for source in TRUSTED_SOURCES)
@@ -133,7 +133,7 @@ def _series(snapshots: Sequence[RewardSnapshot]) -> dict[str, Any]:
 
 
 def _odds(snapshot: RewardSnapshot) -> dict[str, float]:
-    """Odds ratio of every feature, the strongest first: what the table above shows of the newest version."""
+    """Odds ratio of every feature, the strongest first, as in the table of the newest version."""
     return {effect.feature: effect.odds_ratio for effect in explain(reward_on(snapshot, "")).effects}
 
 

@@ -31,12 +31,12 @@ _QUOTED = re.compile(r"'[^']*'")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attention:
-    """A problem that somebody should look at."""
+    """A problem that needs attention."""
 
     title: str
     text: str
     commands: tuple[str, ...] = ()
-    """What to type about it."""
+    """Commands that help with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,7 @@ def _attention(state: PageState, cards: list[RunCard]) -> list[Attention]:
 
 
 def not_on_topic(library: Library) -> list[Attention]:
-    """The runs that lie here and are not on Kafka, with what sends them."""
+    """Runs that are stored here but not on Kafka, with the commands that send them."""
     missing = [run.folder for run in library.runs() if not run.is_on_topic and run.folder is not None]
     if not missing:
         return []

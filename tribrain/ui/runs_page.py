@@ -28,7 +28,7 @@ class RunCard:
     run_id: str
     goal: str
     state: str
-    """``running``, ``ended`` or ``silent``."""
+    """State of the run: ``running``, ``ended`` or ``silent``."""
     iterations: int
     best: TraceEvent | None
     video: str | None

@@ -29,9 +29,9 @@ from streams.snapshots.scratch import scratch_folder
 
 log = logging.getLogger(__name__)
 ANSWER_S = 5.0
-"""How long to wait for a video."""
+"""Seconds to wait for a video."""
 _AGAIN_S = 5.0
-"""How long a store is not asked after it did not answer."""
+"""Seconds for which a store is not asked after it did not answer."""
 _AT_ONCE = 4
 _NO_STORES = ("file", "local", "http", "https")
 """Folders belong in ``--runs``, which follows no link out of them; a web server may lead anywhere."""

@@ -1,1 +1,1 @@
-"""How everything is: status, health, and what is installed."""
+"""The state of everything: status, health, and what is installed."""

@@ -1,8 +1,8 @@
-"""The container that a health check runs in: how long it was not well, and how to end it.
+"""The container that a health check runs in: how long it was unhealthy, and how to end it.
 
-Docker tells of a container that is not well, and starts again only one that has ended. Signals of the
-container's own processes cannot end its first one (pid_namespaces(7)), so that has to be an init such as
-Docker's, which ends with the program that it has started.
+Docker reports an unhealthy container, but restarts only one that has ended. Signals of the container's own
+processes cannot end its first one (pid_namespaces(7)), so that has to be an init such as Docker's, which ends
+with the program that it has started.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from streams.errors import BadInput
 
 _MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 _NOTES = Path("/tmp/tribrain-health")
-"""Gone with the container, so a new one begins anew."""
+"""Notes of earlier checks; they go with the container, so a new one starts without any."""
 _FIRST = 1
 _NEVER_WELL_TIMES = 10
-"""A process that was never well may have much to read first: it gets so many times as long."""
+"""Factor on the time for a process that was never healthy, as it may have much to read first."""
 
 
 def check_is_container() -> None:
-    """Raises BadInput beyond a container, where ``end`` would end everything of this user."""
+    """Raises BadInput outside a container, where ``end`` would end all of this user's processes."""
     if not any(mark.exists() for mark in _MARKS):
         raise BadInput("--end-after-s is for the health check of a container, and this is none; leave it out")
 
 
 def first_process_stands_still() -> bool:
     """Whether something has stopped the container's first process (SIGSTOP)."""
-    # Its name, in parentheses, may hold anything; the state comes behind it (proc_pid_stat(5)).
+    # The name, in parentheses, may hold anything; the state follows it (proc_pid_stat(5)).
     return Path(f"/proc/{_FIRST}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def is_to_end(is_well: bool, after_s: float, now: float | None = None, notes: Path | None = None) -> bool:
-    """Whether one check after the other has failed for so long, as the notes of earlier ones tell."""
+    """Note this check's result; whether all checks have failed for ``after_s``, by the earlier notes."""
     now = time.time() if now is None else now
     notes = notes or _NOTES
     was_well, since = notes / "was-well", notes / "not-well-since"
@@ -53,7 +53,7 @@ def is_to_end(is_well: bool, after_s: float, now: float | None = None, notes: Pa
 
 
 def end() -> None:
-    """Kill every process but the first and this one, and wake the first to see the end of its program."""
+    """Kill all processes except the first and this one, and wake the first to see its program end."""
     (_NOTES / "not-well-since").unlink(missing_ok=True)
     os.kill(-1, signal.SIGKILL)
     os.kill(_FIRST, signal.SIGCONT)

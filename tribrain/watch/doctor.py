@@ -1,4 +1,4 @@
-"""What of all that TriBrain can use is on this machine."""
+"""A list of what this machine has of everything that TriBrain can use."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def health(
 
 
 def checked(url: str) -> str:
-    """With ``/health`` where it names no path. Raises BadInput, also for another path."""
+    """The URL, with ``/health`` where it names no path. Raises BadInput, also for another path."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -79,14 +79,14 @@ def checked(url: str) -> str:
         raise BadInput(f"--url {url!r} is no address to ask; expected e.g. http://127.0.0.1:9464/health")
     path = parts.path.strip("/")
     if path and path.rpartition("/")[2] != "health":
-        # Every page answers with a status of 200, which would be taken for a service that is well.
+        # Any other page answers with status 200, which would be taken for a healthy service.
         raise BadInput(f"--url {url!r} is not where a service says how it is; expected the path /health")
     return url if path else f"{parts.scheme}://{parts.netloc}/health"
 
 
 def ask(url: str, timeout_s: float) -> tuple[bool, str]:
-    """Whether a process is well, and its sentence, or why there is none."""
-    # Without a proxy: who is asked is on this computer, or beside it.
+    """Whether a process is healthy, with its sentence, or with the reason why it gave none."""
+    # Without a proxy: the service is on this computer or next to it.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=timeout_s) as answer:

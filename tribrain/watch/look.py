@@ -1,4 +1,4 @@
-"""What ``tribrain status`` looks at, and what of it needs attention; reads, and changes nothing."""
+"""The state that ``tribrain status`` shows, and what in it needs attention; only reads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tribrain.watch.health import ask
 
 _ANSWER_S = 5.0
 _LONGEST_UNSAVED_S = 300.0
-"""Ten times what a trainer takes by default to save what it has learnt."""
+"""Ten times a trainer's default interval for saving what it has learnt."""
 _LONGEST_SPOOLED_S = 120.0
 _LEAST_FREE = 0.1
 _KINDS = (RewardSnapshot, TextSnapshot, AdapterSnapshot)
@@ -37,27 +37,27 @@ _KINDS = (RewardSnapshot, TextSnapshot, AdapterSnapshot)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unread:
-    """What the trainers of a model have not committed of a topic."""
+    """The messages of a topic that a model's trainers have not committed."""
 
     messages: int
     oldest_s: float | None
-    """Age of the first of them, where that was asked."""
+    """Age of the first of them, where it was determined."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trainers:
-    """The trainers of the model."""
+    """The trainers of the model, and what they have not committed."""
 
     members: int | None
-    """None where the broker does not tell, as with ``unread``."""
+    """None where the broker does not report it."""
     unread: dict[str, Unread]
-    """By topic, without its prefix. Open runs, and votes that wait for their videos, hold back what was
-    committed of traces and votes; of pairs nothing is held back for long."""
+    """Unread messages by topic, without its prefix. Open runs, and votes that wait for videos, hold back the
+    committed offsets of traces and votes; those of pairs are not held back for long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spooled:
-    """What waits on this computer."""
+    """A spool on this computer, with what waits in it."""
 
     path: str
     records: int
@@ -68,7 +68,7 @@ class Spooled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A process that was asked how it is."""
+    """A process that was asked for its health."""
 
     url: str
     healthy: bool
@@ -77,30 +77,30 @@ class Service:
 
 @dataclass(slots=True, kw_only=True)
 class Status:
-    """All that is known."""
+    """All that was found out."""
 
     broker: str = ""
-    """Empty where none was named."""
+    """Addresses of the brokers; empty where none was named."""
     problem: str = ""
     """Why Kafka could not be asked."""
     answers: bool = True
-    """Whether a broker does."""
+    """Whether a broker answers."""
     model: str = ""
     messages: dict[str, int] = field(default_factory=dict)
-    """Of each topic, without its prefix."""
+    """Number of messages by topic, without its prefix."""
     trainers: Trainers | None = None
     snapshots: list[SnapshotFigures] = field(default_factory=list)
     dead_letters: dict[str, int] = field(default_factory=dict)
-    """That wait to be replayed, by kind."""
+    """Number of dead letters that wait to be replayed, by kind."""
     spools: list[Spooled] = field(default_factory=list)
     kafka_disk: dict[str, int] | None = None
-    """Of the brokers' disks the fullest; None where they do not tell."""
+    """The fullest of the brokers' disks; None where they do not report it."""
     full_disks: list[str] = field(default_factory=list)
     services: list[Service] = field(default_factory=list)
 
     @property
     def attention(self) -> list[str]:
-        """What somebody should see to, each in a sentence with what to do."""
+        """Problems that need attention, each in a sentence with its remedy."""
         return [*self._of_kafka(), *self._of_models(), *self._of_this_computer()]
 
     def _of_kafka(self) -> Iterator[str]:
@@ -146,7 +146,7 @@ class Status:
         yield from (f"{each.url}: {each.said}" for each in self.services if not each.healthy)
 
     def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """The status as ``--json`` prints it."""
         trainers = self.trainers
         return {
             "broker": self.broker or None,
@@ -185,7 +185,7 @@ class Status:
 def look(
     settings: Settings | None, model: str, runs: Sequence[Path], spool_dir: Path | None, urls: Sequence[str]
 ) -> Status:
-    """Ask everybody. What does not answer is part of what is found. Raises BadInput for a missing folder."""
+    """Ask Kafka, services and spools; records what does not answer. Raises BadInput for a missing folder."""
     status = Status(model=model)
     for folder in runs:
         status.spools += _spools(folder, spool_dir)
@@ -265,7 +265,7 @@ def _snapshots(settings: Settings, model: str) -> list[SnapshotFigures]:
 
 
 def _spools(folder: Path, spool_dir: Path | None) -> Iterator[Spooled]:
-    """Of a run, or of all runs below a folder; only what is there."""
+    """The spools of a run, or of all runs below a folder, that exist."""
     if not folder.is_dir():
         raise BadInput(f"--runs {folder}: no such folder; give one that holds runs")
     outs = [path.parent for path in sorted(folder.rglob("trace.jsonl"))]

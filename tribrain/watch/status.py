@@ -80,7 +80,7 @@ def status(
 
 
 def lines(found: Status, now_s: float) -> Iterator[str]:
-    """The screen."""
+    """The lines of the screen."""
     if found.broker:
         counts = ", ".join(_called(topic, n) for topic, n in found.messages.items())
         nothing = "see below" if found.answers else "no answer"

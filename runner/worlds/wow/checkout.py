@@ -21,7 +21,7 @@ PAGES: Mapping[ModelName, str] = {
     "wan-14b": "WoW-world-model/WoW-1-Wan-14B-600k",
     "wan-1.3b": "WoW-world-model/WoW-1-Wan-1.3B-2M",
 }
-"""Where WoW publishes its weights on Hugging Face."""
+"""The Hugging Face repositories with WoW's weights, by model."""
 _REPOSITORY = "https://github.com/wow-world-model/wow-world-model"
 _TOKENIZER_2B = "checkpoints/nvidia/Cosmos-Predict2-2B-Video2World/tokenizer/tokenizer.pth"
 _TOKENIZER_7B = "Cosmos-Tokenize1-CV8x8x8-720p"
@@ -45,9 +45,9 @@ class TrainingScripts:
     """WoW's training scripts for its Wan models."""
 
     encode: Path
-    """For the task ``data_process``; skips what is already encoded."""
+    """The script for the task ``data_process``, which skips what is already encoded."""
     train: Path
-    """For the task ``train``."""
+    """The script for the task ``train``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ class Checkout:
 
     @property
     def training_scripts(self) -> TrainingScripts:
-        """Both, also where they are missing."""
+        """Paths of both scripts, even if they are missing."""
         folder = self.repo / _DIFFSYNTH[0]
         return TrainingScripts(folder / "train_wan_i2v_data.py", folder / "train_wan_i2v.py")
 

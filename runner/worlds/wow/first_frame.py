@@ -1,4 +1,4 @@
-"""Which first-frame files WoW's models can read."""
+"""The first-frame files that WoW's models can read."""
 
 from __future__ import annotations
 

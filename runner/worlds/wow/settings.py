@@ -27,7 +27,7 @@ class WowSettings:
     python: str = "python"
     """The interpreter of WoW's own environment."""
     gpus: tuple[str, ...] = ()
-    """As in CUDA_VISIBLE_DEVICES, one per candidate made at the same time; empty: unchanged."""
+    """GPUs as in CUDA_VISIBLE_DEVICES, one per candidate made at the same time; empty: unchanged."""
     timeout_s: float = 3600.0
     """Longest time of one generation, loading the model included."""
     persistent_gb: float | None = None

@@ -48,7 +48,7 @@ class LoraRules:
 
 
 DEFAULT = LoraRules()
-"""The value in WoW's own script."""
+"""Default values of WoW's own script."""
 
 
 def lora_of(checkpoint: str) -> Path | None:

@@ -199,7 +199,7 @@ class WanDriver:
         return self._outcome(None, listener)
 
     def _outcome(self, of: int | None, listener: Listener | None) -> str:
-        """Wait until it is ready (``of`` None) or has done a request. Returns the failure, or nothing."""
+        """Wait until the driver is ready (``of`` None) or a request is done. Returns the failure, if any."""
         deadline = time.monotonic() + self._timeout_s
         while (message := self._next(deadline)) is not None:
             kind = message["type"]

@@ -38,7 +38,7 @@ PREFIXES = ("", "dit.", "pipe.dit.", "model.", "module.", "module.dit.", "module
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
-    """Those of the process, unless others are given. Raises SystemExit, and prints why, for wrong ones."""
+    """The process's arguments, or those given. Raises SystemExit, and prints why, for wrong ones."""
     parser = argparse.ArgumentParser(
         description="Serves one of WoW's Wan models over pipes.", allow_abbrev=False
     )

@@ -1,4 +1,4 @@
-"""Where the weights of WoW's Wan models are in its repository, currently and in its first release."""
+"""Places of the Wan models' weights in WoW's repository, in its current and its first release."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def find_weights(repo: Path, model: ModelName) -> WanWeights:
 
 
 def needed_weights(model: ModelName, at: WanWeights, remedy: str) -> list[Needed]:
-    """Every file that is loaded; ``remedy`` says where to get them."""
+    """Every file that is loaded; ``remedy`` is where to get them."""
     checkpoint = at.checkpoint / _STATES_OF_DEEPSPEED if at.checkpoint.is_dir() else at.checkpoint
     return [
         Needed("checkpoint", checkpoint, remedy=remedy),
