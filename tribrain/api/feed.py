@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class RewardFeed:
     """Follows the rewards of a model as they are published, in a thread; to be used in a ``with`` block.
 
-    - ``bootstrap_servers``: where Kafka is (``host:port``), by default what ``TRIBRAIN_BOOTSTRAP_SERVERS`` or
-      ``TRIBRAIN_KAFKA_CONFIG`` says
+    - ``bootstrap_servers``: where Kafka is (``host:port``), by default from ``TRIBRAIN_BOOTSTRAP_SERVERS`` or
+      ``TRIBRAIN_KAFKA_CONFIG``
     - ``model``: the name of the reward model to follow
     - ``critics``: the names of one's critics: a reward that weighs none of them is refused
 
@@ -50,7 +50,7 @@ class RewardFeed:
             critics=critics,
             on_snapshot=lambda _: self._came.set(),
         )
-        """What a loop follows: as ``latest``, of messages."""
+        """The feed that a loop follows: like ``latest``, but of messages."""
 
     def __enter__(self) -> Self:
         return self
@@ -75,7 +75,7 @@ class RewardFeed:
 
     @property
     def refused(self) -> dict[str, int]:
-        """By reason, how many rewards were not taken."""
+        """Number of refused rewards, by reason."""
         return self.snapshots.refused
 
     @property
@@ -84,5 +84,5 @@ class RewardFeed:
         return self.snapshots.silent_s
 
     def close(self) -> None:
-        """Stop following; what is the newest stays. May be called twice."""
+        """Stop following; the newest reward stays. May be called twice."""
         self.snapshots.close()

@@ -29,7 +29,7 @@ def learn(
 
     - ``comparisons``: pairs, or a table of them, at least one
     - ``model``: the reward model's name; pairs have to be for it
-    - ``learner``: ``laplace`` says how sure it is, ``river-logistic`` is a point estimate
+    - ``learner``: ``laplace`` gives intervals, ``river-logistic`` is a point estimate
     - ``epochs``: passes over the pairs; those after the first change no figure
     - ``seed``: shuffles the pairs in passes after the first
     - ``ignore``: columns of the table to leave out
@@ -96,9 +96,9 @@ class PreferenceLearner:
         return self
 
     def end_task(self, task: str) -> Self:
-        """No more pairs of this ``task`` are to come, so what was predicted of it is evidence.
+        """End this ``task``: no more of its pairs come, so its predictions count as evidence.
 
-        A task of which no pair came is passed over.
+        A task without pairs is passed over.
         """
         model = self._learner.model
         end = PairsEnd(run_id=task, task_id=task, model=model, n_pairs=0, n_candidates=0)

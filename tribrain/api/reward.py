@@ -1,4 +1,4 @@
-"""A learnt reward in the hands of whoever has it: it scores, ranks, explains, and says how sure it is."""
+"""A learnt reward, which compares and ranks candidates, explains itself, and states its uncertainty."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Ranked:
     """A candidate in its place among others."""
 
     name: Hashable
-    """As it was given."""
+    """Name of the candidate, as given."""
     reward: float
     """Nats above the mean of the others; 0 where there is no other."""
     probability: float
@@ -64,7 +64,7 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """What is compared of a candidate."""
+    """The parts of a candidate that are compared."""
 
     critics: Mapping[str, float | None]
     shared: Context = field(default_factory=dict)
@@ -73,7 +73,7 @@ class _Side:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Reward:
-    """A reward model as it was learnt: of one moment, and never changed.
+    """A reward model as it was at one moment; it never changes.
 
     >>> from tribrain import comparison, learn
     >>> judged = [comparison({"sharp": 0.9 - n / 50}, {"sharp": 0.2}, "left", task=n) for n in range(20)]
@@ -106,12 +106,12 @@ class Reward:
 
     @property
     def model(self) -> str:
-        """Its name."""
+        """Name of the reward model."""
         return self.snapshot.model
 
     @property
     def version(self) -> int:
-        """Grows with what is learnt."""
+        """Version, which grows with what is learnt."""
         return self.snapshot.version
 
     @property
@@ -126,7 +126,7 @@ class Reward:
 
     @property
     def statement(self) -> str:
-        """What it was made of and whether it may steer, in a sentence."""
+        """What the reward was learnt from and whether it may steer, in a sentence."""
         return self.snapshot.statement
 
     @property
@@ -159,7 +159,7 @@ class Reward:
     def prob_prefer(self, first: ScoredCandidate, second: ScoredCandidate) -> Preference:
         """How probable it is that ``first`` is preferred to ``second``, by the critics that scored both.
 
-        Critics that the reward does not know say nothing. Raises BadInput for scores that are no finite
+        Critics that the reward does not know are ignored. Raises BadInput for scores that are no finite
         numbers, and for a candidate with none of the critics that the reward knows.
         """
         d = self._differences(self._side(first, "first"), self._side(second, "second"))

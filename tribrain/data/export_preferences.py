@@ -1,4 +1,4 @@
-"""Preference pairs for trainings of others, and for people who judge."""
+"""``tribrain pairs share``: preference pairs for other trainings, and for people who judge."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ class FinetuneOptions:
     no_pixel_critics: bool
     critic_timeout_s: float
     wow: Mapping[str, Any]
-    """Of the training of WoW, by the names in ``OPTIONS``; None for what was not given."""
+    """Options of WoW's training, by the names in ``OPTIONS``; None for those that were not given."""
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> FinetuneOptions:

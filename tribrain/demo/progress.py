@@ -1,4 +1,4 @@
-"""What the demo sees of the topics while it runs, and how it shows it."""
+"""Follows the topics while a demo runs, and shows its progress."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Monitor:
         self._services = services
         self.adapters = adapters
         self.started = 0
-        """Runs that were begun."""
+        """Number of runs that were begun."""
         self._tasks = tasks
         self.finished: list[DemoRun] = []
         self.history: list[dict[str, Any]] = []
@@ -92,19 +92,19 @@ class Monitor:
 
     @property
     def events(self) -> int:
-        """Iterations and ends on the trace topic."""
+        """Number of iterations and ends on the trace topic."""
         return self._events
 
     @property
     def events_per_s(self) -> float:
-        """Over the last five seconds."""
+        """Events per second over the last five seconds."""
         since = time.monotonic() - _RATE_WINDOW_S
         with self._lock:
             return sum(t > since for t in self._event_times) / _RATE_WINDOW_S
 
     @property
     def tasks(self) -> int:
-        """How many runs there are to be, as far as is known."""
+        """Number of runs that are planned or begun, whichever is larger."""
         return max(self._tasks, self.started)
 
     @property
@@ -113,7 +113,7 @@ class Monitor:
 
     @property
     def completed(self) -> int:
-        """Runs that came to their own end."""
+        """Number of runs that ended without an interrupt."""
         with self._lock:
             return sum(run.result.stop_reason != "interrupted" for run in self.finished)
 
@@ -126,7 +126,7 @@ class Monitor:
             self._expected |= {pair_id_of(vote.vote_id) for vote in votes if vote.gives_a_pair}
 
     def keep_alive(self) -> None:
-        """Start again what has died."""
+        """Restart services that have died."""
         for service in self._services:
             service.keep_alive()
 

@@ -139,7 +139,7 @@ def experiment_finetune(**given: Any) -> None:
 def _summary(
     plan: FinetuneExperimentPlan, seeds: range, results: Sequence[FinetuneResult], figures: FinetuneFigures
 ) -> dict[str, Any]:
-    """What ``experiment.json`` says."""
+    """The content of ``experiment.json``."""
     return {
         "seeds": len(seeds),
         "first_seed": seeds[0],

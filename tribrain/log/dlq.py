@@ -1,4 +1,4 @@
-"""``tribrain log dead-letters``: the messages that could not be used, and trying them again."""
+"""``tribrain log dead-letters``: shows messages that could not be used, and replays them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.output import progress
 
 _TOLD = 5
-"""Letters that are named in an error."""
+"""Number of letters that an error names."""
 
 
 @click.group(cls=Group)

@@ -145,7 +145,7 @@ def send_trace(settings: Settings, trace: Path) -> PublishedTrace:
 
 
 def require_all_sent(trace: Path, published: PublishedTrace) -> None:
-    """Raises BadInput where Kafka cannot hold something of it."""
+    """Raises BadInput where Kafka cannot hold some of the events."""
     if published.refused:
         reasons = "; ".join(f"{run}: {', '.join(why)}" for run, why in published.refused.items())
         raise BadInput(f"{trace}: some events cannot be on Kafka: {reasons}")

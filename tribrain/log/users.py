@@ -159,7 +159,7 @@ def _passwords(
 
 
 def _users(given: Sequence[str], called: Callable[[Sequence[str]], tuple[str, ...]]) -> list[_User]:
-    """``called`` gives today's words of a command for those that were typed."""
+    """The users in the texts of --user; ``called`` gives the current words of a command that was typed."""
     found: dict[str, _User] = {}
     for text in given:
         name, equals, rest = text.partition("=")

@@ -1,4 +1,4 @@
-"""Dicts, lists, texts and numbers as YAML that a person reads; every text stands in quotes, as in JSON."""
+"""Dicts, lists, texts and numbers as readable YAML; texts but plain words are quoted, as in JSON."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from tribrain.figures.plots import CRITICS, MODEL, Picture, new_figure, plain, p
 
 
 def training_plot(history: Mapping[str, Any], baselines: Mapping[str, float]) -> Picture:
-    """Left the loss over the steps, right the held-out accuracy beside that of the baselines.
+    """Left: the loss over the steps; right: the held-out accuracy beside that of the baselines.
 
     ``history`` is that of ``reward.json``; ``baselines`` are their held-out accuracies.
     """
