@@ -24,7 +24,7 @@ REWRITES = 4
 
 @dataclass(frozen=True, slots=True)
 class DemoLoraPlan:
-    """Which base model is adapted, and how often."""
+    """The base model that is adapted, and the number of new pairs after which it is trained."""
 
     base: str
     """Name or folder of the base model."""

@@ -76,8 +76,8 @@ def course_plot(
 ) -> Drawing | None:
     """A plot of one line per group, the first of two dashed; None where no group has a run.
 
-    ``caption`` describes a line, and ``counted`` names what the x axis counts. A group looks the same whether or
-    not the others have runs.
+    ``caption`` describes a line, and ``counted`` labels the x axis. A group looks the same whether or not the
+    others have runs.
     """
     styles = _STYLES[-len(curves) :]
     drawn = [(curve, look) for curve, look in zip(curves, styles, strict=True) if curve.n_runs]

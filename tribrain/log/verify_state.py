@@ -93,7 +93,7 @@ def state_of(
             yield message
 
     committed = committed_offsets(settings, trainer_group(settings, rules.model), settings.votes_topic)
-    # In reverse: pairs read after a snapshot include all that it has learnt, and traces all of the pairs' runs.
+    # In reverse: pairs read after a snapshot include all that it has learnt, and so do the traces.
     held = {name: of_model for name, of_model in read_held(settings).items() if rules.learns(name)}
     with ExitStack() as opened:
         pairs = list(passed(settings.pairs_topic))

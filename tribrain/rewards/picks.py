@@ -89,7 +89,10 @@ def evaluate_picks(
 
 
 def _figures(picks: Picks, judge: Judge, preference_weight: float, seed: int) -> dict[str, Any]:
-    """The figures for --json; ``human_score`` is in standard deviations from the candidates' mean, ``…_raw`` in its own unit."""
+    """The figures for --json.
+
+    ``human_score`` is in standard deviations from the candidates' mean, ``human_score_raw`` in its own unit.
+    """
     policies = {
         policy: {
             **asdict(curve),

@@ -1,4 +1,4 @@
-"""The critics that a command takes: their options, what is made of them, and what they cannot see."""
+"""The critics of a command: their options, the critics made from them, and a note on their limits."""
 
 from __future__ import annotations
 
@@ -69,6 +69,6 @@ def open_critics(
 
 
 def say_who_judges(critics: Sequence[AnyCritic]) -> None:
-    """On standard error, where it is only the built-in critics; once all input was found to be good."""
+    """Note on standard error where only built-in critics judge; to be called once all input is checked."""
     if not any(isinstance(critic, VideoCritic) for critic in critics):
         click.echo(PIXELS_ALONE, err=True)

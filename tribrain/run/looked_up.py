@@ -1,4 +1,4 @@
-"""What Kafka knows of a run that is about to make its next video: that it has ended, or is another's."""
+"""Looks up on Kafka whether a run that is about to make its next video has ended, or is another's."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _TIMEOUT_S = 10.0
 def look_on_kafka(
     settings: Settings | None, run_id: str, *, is_named: bool = False
 ) -> Callable[[Sequence[TraceEvent]], Collection[int]]:
-    """``look`` of ``run_or_resume``, at the broker of these settings, if there is one.
+    """The ``look`` of ``run_or_resume``, at the broker of these settings, if there is one.
 
-    ``is_named`` says that the user chose the id, which another run may have, too.
+    ``is_named`` means that the user chose the id, which another run may have, too.
     """
     return _nowhere if settings is None else _Look(settings, run_id, is_named)
 
