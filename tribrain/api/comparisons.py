@@ -36,7 +36,7 @@ def as_pairs(comparisons: Comparisons, model: str, ignore: Collection[str] = ())
                 "model, and learn each model's pairs by themselves"
             )
         try:
-            encode(one)  # what was built in Python is checked as what is read
+            encode(one)  # messages built in Python are checked like those that are read
         except BadInput as error:
             raise BadInput(f"comparison {at}: {error}") from None
     return list(given)

@@ -59,7 +59,7 @@ class RewardFeed:
         self.close()
 
     def latest(self) -> Reward | None:
-        """The newest reward, also one that is not to steer (a shadow); None before the first. Never waits."""
+        """The newest reward, even one that may not steer (a shadow); None before the first. Never waits."""
         snapshot = self.snapshots.latest()
         return None if snapshot is None else Reward(snapshot)
 
@@ -69,7 +69,7 @@ class RewardFeed:
         return reward if reward is not None and reward.is_active else None
 
     def wait(self, timeout_s: float) -> Reward | None:
-        """``latest`` as soon as there is one; None where none came within ``timeout_s`` seconds."""
+        """Wait for the first reward: ``latest``, or None where none came within ``timeout_s`` seconds."""
         self._came.wait(timeout_s)
         return self.latest()
 
@@ -80,7 +80,7 @@ class RewardFeed:
 
     @property
     def silent_s(self) -> float:
-        """Seconds since Kafka was last heard from: a few while it is there."""
+        """Seconds since Kafka last answered: a few while it is up."""
         return self.snapshots.silent_s
 
     def close(self) -> None:

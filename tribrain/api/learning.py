@@ -1,4 +1,4 @@
-"""Learning from comparisons: all that are at hand at once, or one after the other as they come."""
+"""Learning from comparisons: all at once, or one by one as they come."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class PreferenceLearner:
 
     Every pair is predicted by the model as it was before its task began. That counts as evidence for the gate
     once the task has ended. ``model`` is the reward model's name, which pairs have to be for, and ``learner``
-    is as in ``learn``. Raises BadInput for what cannot be learnt, and then has learnt nothing of it.
+    is as in ``learn``. Raises BadInput for comparisons that cannot be learnt, and then learns none of them.
 
     >>> from tribrain import comparison
     >>> learner = PreferenceLearner()
@@ -76,11 +76,11 @@ class PreferenceLearner:
 
     @property
     def reward(self) -> Reward:
-        """What was learnt so far; what comes later does not change it."""
+        """The reward learnt so far; later pairs do not change it."""
         return Reward(self._learner.snapshot())
 
     def learn_one(self, pair: PreferencePair) -> Self:
-        """Learn a ``pair``; one with an id that came before is passed over.
+        """Learn a ``pair``; one whose id was learnt before is skipped.
 
         Raises BadInput for one that is not for this model.
         """

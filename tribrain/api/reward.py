@@ -43,9 +43,9 @@ class Preference:
     ci95: tuple[float, float] | None
     """95% interval of the probability; None for a point estimate."""
     confidence: float
-    """How much of that a run would count, in (0, 1]: less where the model is unsure."""
+    """Weight that a run would give the preference, in (0, 1]: less where the model is unsure."""
     tie: float
-    """P that people find neither better; 0 where no tie was learnt."""
+    """Probability that people find neither better; 0 where no tie was learnt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,15 +84,15 @@ class Reward:
     """
 
     snapshot: RewardSnapshot
-    """The message that holds it on Kafka and in a ``bt_reward.json``."""
+    """The message that holds the reward on Kafka and in a ``bt_reward.json``."""
 
     @classmethod
     def read(cls, path: str | PathLike[str]) -> Reward:
-        """The reward of the file ``path``, a ``bt_reward.json``. Raises BadInput where it is none."""
+        """The reward in the file ``path``, a ``bt_reward.json``. Raises BadInput where it holds none."""
         return cls(read_snapshot(Path(path)))
 
     def write(self, path: str | PathLike[str]) -> None:
-        """Write it into the file ``path``, whole or not at all, as ``--reward`` of a command takes it.
+        """Write the reward to the file ``path``, whole or not at all, in the format of ``--reward``.
 
         Raises BadInput where it cannot be written.
         """
@@ -147,7 +147,7 @@ class Reward:
         return Reward(reward_on(self.snapshot, dimension))
 
     def explain(self, step: float = UNIT) -> Explanation:
-        """What each critic and context does to the odds where a score is ``step`` higher, with intervals.
+        """The effect of each critic and context on the odds where a score is ``step`` higher, with intervals.
 
         ``step`` is in the critics' own unit. Raises BadInput where it is not above 0.
         """

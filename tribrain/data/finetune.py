@@ -183,7 +183,7 @@ def finetune(**given: Any) -> None:
 
 
 def _facts(ended: Sequence[FinetuneEvent], promoted: Path) -> dict[str, Any]:
-    """The trainings that ended here, and the checkpoint that ``promoted`` links to, whoever trained it."""
+    """The trainings that ended in this process, and the checkpoint that ``promoted`` links to."""
     return {
         "trainings": len(ended),
         "promoted": [event.version for event in ended if event.step == "promoted"],

@@ -1,4 +1,4 @@
-"""What a demo showed, in words that claim no more than its figures carry.
+"""The findings of a demo, in words that claim no more than its figures support.
 
 What steering changed is compared from equal first videos, by what each run's best video has over its first:
 the steered runs are the later ones, for other tasks, and their first videos, which nothing can steer, are
@@ -67,7 +67,7 @@ def gains_of(runs: Sequence[TracedRun]) -> Gains:
 
 
 def headline(n_runs: int, snapshot: RewardSnapshot | None, gains: Gains) -> str:
-    """What improved, and whether that is shown, in one sentence."""
+    """One sentence on what improved, and whether that is shown."""
     after = f"After {counted(n_runs, 'run')}"
     if not n_runs:
         return "No run had finished, so there is nothing to tell."

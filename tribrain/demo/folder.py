@@ -63,7 +63,7 @@ class VoterSummary:
     """Votes on pairs that others have judged, too."""
     agreed: int
     weight: float | None
-    """What a label of this annotator counts; None while nothing is known."""
+    """Weight of a label of this annotator; None while nothing is known."""
 
     @property
     def is_simulated(self) -> bool:

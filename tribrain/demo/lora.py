@@ -96,7 +96,7 @@ class AdapterMonitor:
 
     @property
     def scored(self) -> int:
-        """Prompts of candidates that some adapter has scored."""
+        """Number of candidates' prompts that an adapter has scored."""
         return self._scored.total()
 
     def on_event(self, event: TraceEvent) -> None:
@@ -145,7 +145,7 @@ class AdapterMonitor:
 
 
 def adapter_lines(told: dict[str, Any]) -> Sequence[str]:
-    """What the text reward did, in words."""
+    """Lines on the adapters that were published, and on the runs that adopted one."""
     lines = [
         f"Text reward version {one['version']} after {one['published_s']:.0f} s: "
         f"{counted(one['train_pairs'], 'pair')} learnt, {counted(one['scored'], 'prompt')} scored. "

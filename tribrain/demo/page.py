@@ -81,7 +81,7 @@ def look_later(out: Path, settings: Settings | None) -> str:
 
 
 def _program() -> list[str]:
-    """This program as a shell here finds it: by its name, by its path, or as a module of this interpreter."""
+    """The words that start this program from a shell here: its name, its path, or ``python -m`` a module."""
     beside = Path(sys.executable).with_name("tribrain")
     if not beside.exists():
         return [shlex.quote(sys.executable), "-m", "tribrain.cli"]

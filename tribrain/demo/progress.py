@@ -157,7 +157,7 @@ class Monitor:
     def _on_message(self, message: StoredMessage) -> None:
         with self._changed:
             if message.topic == self._settings.trace_topic:
-                # By offset, as a follower that had to begin anew brings the same messages again.
+                # By offset, as a follower that had to start again reads the same messages again.
                 if message.offset < self._trace_read.get(message.partition, 0):
                     return
                 self._trace_read[message.partition] = message.offset + 1
@@ -171,7 +171,7 @@ class Monitor:
                 return
             pair = decode_pair(message.value, message.source)
             if isinstance(pair, PreferencePair):
-                # One that comes again after a crash changes no snapshot, so none is to be waited for.
+                # A pair that comes again after a crash changes no snapshot, so it is not waited for.
                 if pair.pair_id not in self.pair_ids:
                     self.pair_ids.add(pair.pair_id)
                     self.labels[pair.label_source] += 1
@@ -224,7 +224,7 @@ def show(monitor: Monitor, console: Console) -> Iterator[None]:
 
 
 def figures(monitor: Monitor) -> list[tuple[str, str]]:
-    """Names and values of what is shown, in the order of the screen."""
+    """Names and values of the figures shown, in the order of the screen."""
     latest = monitor.history[-1] if monitor.history else None
     shown = [
         ("runs", f"{len(monitor.finished)}/{monitor.tasks}"),

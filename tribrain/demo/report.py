@@ -183,7 +183,7 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
 
 
 def _what_is_simulated(summary: Summary) -> list[str]:
-    """The world, and who judged its videos."""
+    """Sentences on what is simulated: the world, and those who judged its videos."""
     said = ["The world is simulated: its videos are drawings whose failures are made up."]
     if summary.pairs_by_label_source.get("outcome"):
         said.append("Labels by validators come from its simulated validator, which knows the failures.")

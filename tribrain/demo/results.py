@@ -26,7 +26,7 @@ from tribrain.story.model import odds_of_all
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoPlan:
-    """What the demo runs."""
+    """The plan of a demo: its runs, voters and page."""
 
     out: Path
     tasks: int
@@ -55,7 +55,7 @@ def write_results(
     plan: DemoPlan, monitor: Monitor, votes: DemoVotes | None, broker: str, *, interrupted: bool
 ) -> dict[str, Any]:
     """Write ``summary.json``, ``history.jsonl``, ``bt_reward.json``, each run's ``pairs.jsonl``, and the
-    votes that stand, ``votes.jsonl``, as the demo's broker ends with it."""
+    votes that were not taken back (``votes.jsonl``), as the demo's broker ends with it."""
     runs = sorted(monitor.finished, key=lambda run: run.result.run_id)
     latest = monitor.feed.latest()
     trusted = (latest.metrics["trusted"] if latest else None) or {}

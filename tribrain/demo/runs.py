@@ -36,7 +36,7 @@ _BETWEEN_S = 5.0
 def run_tasks(plan: DemoPlan, settings: Settings, monitor: Monitor, interrupts: Interrupts) -> None:
     """Make all runs, ``plan.parallel`` at a time, in threads: the heavy work holds no interpreter lock.
 
-    With ``plan.page`` they go on after that, one at a time with pauses, until an interrupt.
+    With ``plan.page``, more follow after that, one at a time with pauses, until an interrupt.
     """
     from streams.spool.place import spool_of
     from streams.spool.publisher import TracePublisher
@@ -124,7 +124,7 @@ class _Interruptible(SimulatedWorld):
 
 
 class _SharedController:
-    """One controller that all runs teach and ask."""
+    """One controller that all runs share."""
 
     def __init__(self) -> None:
         self._controller = ThompsonController()

@@ -1,4 +1,4 @@
-"""``tribrain lab experiment``: what steering by preferences is worth, measured where the truth is known."""
+"""``tribrain lab experiment``: measures what steering by preferences gains where the truth is known."""
 
 from __future__ import annotations
 

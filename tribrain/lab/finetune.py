@@ -1,4 +1,4 @@
-"""``tribrain lab finetune``: what selected data is worth to the next simulated world model."""
+"""``tribrain lab finetune``: measures what selected data gains for the next simulated world model."""
 
 from __future__ import annotations
 

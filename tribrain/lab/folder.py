@@ -19,7 +19,7 @@ from tribrain.shell.output import write_output
 _PLAN, _UNITS = "plan.json", "units"
 
 Unit = tuple[int, str]
-"""A seed, and the name of a part of what is computed for it: a condition."""
+"""A seed, and the name of one of its parts, such as a condition."""
 Result = TypeVar("Result")
 
 

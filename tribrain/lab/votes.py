@@ -1,4 +1,4 @@
-"""``tribrain lab votes``: how many votes a rule needs for what random ones teach."""
+"""``tribrain lab votes``: how many votes a rule needs to teach as much as random ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Computes what is missing in an experiment's folder, on several processes, a seed at a time on each."""
+"""Computes the missing parts of an experiment on several processes, each a seed at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``tribrain run end``: an end for runs whose own process will not send one any more."""
+"""``tribrain run end``: ends runs whose own process no longer can."""
 
 from __future__ import annotations
 

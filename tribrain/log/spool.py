@@ -1,4 +1,4 @@
-"""``tribrain log spool``: what waits on this computer for Kafka, and sending it."""
+"""``tribrain log spool``: shows and sends the events that wait on this computer for Kafka."""
 
 from __future__ import annotations
 

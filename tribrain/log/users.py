@@ -143,7 +143,7 @@ def create(
 def _passwords(
     settings: Settings, out: Path, users: Sequence[_User], new_passwords: bool
 ) -> dict[str, Secret]:
-    """User to the password that it keeps."""
+    """Passwords that are kept, by user. Raises BadInput for an existing user without a login file."""
     from streams.kafka.users import users_there
 
     found = {user.name: password_in(out / user.name, user.name) for user in users}

@@ -1,4 +1,4 @@
-"""``tribrain log verify``: the pairs topic, the newest snapshot and a replay, compared."""
+"""``tribrain log verify``: compares the pairs topic, the newest snapshot and a replay."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def state_of(
 ) -> list[StateReport]:
     """The reports on what Kafka holds now; ``on_message`` is called for every message that is read.
 
-    May be asked while trainers are at work. Raises BadInput where a topic is missing or the broker is away.
+    May be called while trainers run. Raises BadInput where a topic is missing or the broker is away.
     """
     # Not at the top: Kafka's client and what learns take a second to load, and --help needs none of it.
     from streams.kafka.closed_runs import committed_offsets

@@ -46,7 +46,7 @@ CRITIC_OPTIONS = (
         "--no-pixel-critics",
         is_flag=True,
         help="Leave out the built-in critics, which measure pixels and know nothing of the task:\n\n"
-        # Click leaves a paragraph as it is behind \b; so many characters stand beside the option's name.
+        # Click does not rewrap a paragraph behind \b; 44 characters fit beside the option's name.
         "\b\n"
         + _listed(f"{critic.name}: {critic.sees}" for critic in default_critics())
         + "\n\nFor goal_reached, the goal has to be one of these sentences, with a colour and a noun (the "

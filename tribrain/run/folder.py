@@ -1,4 +1,4 @@
-"""The folder of one run: what is there, and whether it may be written to or removed."""
+"""The folder of one run: what it holds, and whether it may be written to or removed."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def settings_of(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def contents_of(paths: Iterable[Path]) -> str:
-    """A hash of what is in these files and folders, wherever they are. Raises BadInput."""
+    """A hash of the contents of these files and folders, wherever they are. Raises BadInput."""
     contents = hashlib.sha256()
     for path in paths:
         inside = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]

@@ -1,4 +1,4 @@
-"""What every refinement run needs, on any world model, made from its options."""
+"""Makes what every refinement run needs, on any world model, from its options."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class Refinement:
 
 
 def open_refinement(stack: ExitStack, given: RefinementOptions) -> Refinement:
-    """What the options ask for; ``stack`` closes what follows Kafka and ends critics' processes.
+    """The refinement that the options ask for; ``stack`` closes its feeds and ends critics' processes.
 
     A given reward model is described on standard error. Raises BadInput.
     """

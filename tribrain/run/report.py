@@ -23,8 +23,8 @@ def build_run_report(folder: Path, votes: Sequence[Vote] = ()) -> WrittenReport:
     """Write ``report.html`` of the run, or runs, in ``folder``; one that is there is replaced.
 
     It shows how many of the ``votes`` each annotator gave on them. A trace may be one of TriBrain 0.6.2, be
-    cut off, or hold several runs. Raises BadInput where no run is there, a trace is damaged, or nothing can be
-    written.
+    cut off, or hold several runs. Raises BadInput where no run is there, a trace is damaged, or the report
+    cannot be written.
     """
     runs = [run for each in _run_folders(folder) for run in read_traced(each)]
     if not runs:

@@ -140,7 +140,7 @@ class TrainerMetrics:
         )
 
     def facts(self) -> dict[str, Any]:
-        """What the trainer has done, and the newest version of each model that it knows; after ``expose``."""
+        """Counts of this trainer's work, and the newest version of each model; valid after ``expose``."""
         assert self._parts is not None
         parts = self._parts
         newest = [each.read() for each in self._newest.values()]

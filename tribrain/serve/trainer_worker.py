@@ -291,7 +291,7 @@ class TrainerWorker:
             await asyncio.sleep(_LOOK_AT_DISKS_EVERY_S)
 
     async def _look_up(self, candidates: Candidates, wanted: Lookup) -> Found:
-        async with self._one_lookup:  # one of an earlier assignment may still be under way
+        async with self._one_lookup:  # a lookup of an earlier assignment may still run
             return await self._in_thread(lambda: candidates.look_up(wanted.candidates, wanted.votes))
 
     def _writer(self, model: str) -> SnapshotWriter:
