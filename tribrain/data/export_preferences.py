@@ -208,7 +208,7 @@ def _with_videos(
 def _first_frame(video: Path) -> Frame | None:
     try:
         if not is_plain_mp4(video):
-            read_video(video)  # it will be re-encoded, which needs all of it
+            read_video(video)  # it will be converted, which needs all of it
         return read_first_frame(video)
     except GenerationFailed:
         return None

@@ -1,4 +1,4 @@
-"""``tribrain reward picks``: what preferences are worth in picking the best of k candidates."""
+"""``tribrain reward picks``: measures what preferences gain in picking the best of k candidates."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class RunMetrics:
-    """Counts and exposes the videos, failures and spools of this process' runs."""
+    """Counts and exposes the videos, failures and spools of this process's runs."""
 
     def __init__(self, instruments: Instruments, feed: SnapshotFeed | None, critics: Iterable[str]) -> None:
         self._publisher: TracePublisher | None = None

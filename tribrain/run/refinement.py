@@ -231,7 +231,7 @@ def _text_feed(
 
 
 def _what_steers(policy: PreferencePolicy, snapshot: RewardSnapshot) -> str:
-    """Whether a model from a file that the user gave steers this run, whatever its statement is."""
+    """A sentence on whether a reward model from a file steers this run, whatever its statement is."""
     gates = {
         name: snapshot.gate if name == OVERALL else snapshot.dimensions[name].gate
         for name in policy.prefer or (OVERALL,)

@@ -39,7 +39,7 @@ def expose_lora(instruments: Instruments, meter: Meter, work: Path) -> None:
 
 
 def facts_of(meter: Meter) -> dict[str, Any]:
-    """Counts of this process' work, and the newest version of the model that it knows."""
+    """Counts of this process's work, and the newest version of the model that it knows."""
     newest = meter.newest
     return {
         "trainings": sum(meter.trainings.values()),

@@ -80,7 +80,7 @@ class TextMetrics:
             self._behind_since_s = time.monotonic()
 
     def facts(self) -> dict[str, Any]:
-        """Counts of this process' work, and the newest version of the model that it knows."""
+        """Counts of this process's work, and the newest version of the model that it knows."""
         newest = self._published
         return {
             "pairs_learnt": self._pairs_learnt(),

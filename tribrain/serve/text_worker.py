@@ -35,10 +35,10 @@ log = logging.getLogger(__name__)
 _KAFKA_ERRORS = (aiokafka.errors.KafkaError, kafka.errors.KafkaError)
 _BROKER_S = 10.0
 _STOP_S = 5.0
-"""Time limit of a last snapshot: aiokafka would ask a broker that is away for ever."""
+"""Seconds for a last snapshot: aiokafka would ask a broker that is away for ever."""
 _WATCH_EVERY_S = 5.0
 _LEAST_INTERVAL_S = 0.5
-"""Least time between two snapshots: during catch-up, hundreds of pairs come before one is published."""
+"""Least seconds between two snapshots: in a catch-up, hundreds of pairs come while one is published."""
 
 
 def serve(settings: Settings, given: TextOptions, instruments: Instruments) -> int:
@@ -169,7 +169,7 @@ class _Worker:
         return await asyncio.to_thread(topic_ids, self._settings, [self._settings.pairs_topic], _BROKER_S)
 
     async def _look(self, ids: Mapping[str, str]) -> None:
-        """Raises TopicMadeAgain where the topic was made again, which voids this process' offsets."""
+        """Raises TopicMadeAgain where the topic was made again, which voids this process's offsets."""
         try:
             self._check(ids, await self._ids(), "this process")
         except TopicMadeAgain:

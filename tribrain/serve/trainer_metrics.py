@@ -75,7 +75,7 @@ class TrainerMetrics:
         self._newest[message.key or b""] = _Published(b"", at_s, SnapshotFigures.of(snapshot, at_s))
 
     def took_over(self, newest: Iterable[tuple[StoredMessage, AnySnapshot]]) -> None:
-        """Record that this trainer learns the pairs now, and the newest snapshots; none if another learns."""
+        """Record the newest snapshots once this trainer learns the pairs; none once another one does."""
         before, self._newest = self._newest, {}
         for message, snapshot in newest:
             self.found(message, snapshot)
