@@ -26,18 +26,18 @@ class Evaluation:
     """Figures on pairs other than ties, with 95% intervals of a bootstrap over tasks; one task has none."""
 
     pairs: int
-    """Pairs that were measured on, without ties."""
+    """Number of pairs that were measured on, without ties."""
     ties: int
-    """Pairs on which neither side was better."""
+    """Number of pairs on which neither side was better."""
     critic_labels: int
-    """Those of ``pairs`` whose label is the critics' own score. On these, the figures show how well the
+    """Number of those pairs whose label is the critics' own score. On these, the figures show how well the
     reward imitates its critics, not what people prefer."""
     accuracy: float
     """Share of pairs on which the reward prefers what was preferred."""
     accuracy_ci95: Interval | None
     """95% interval of the accuracy; None for one task."""
     log_loss: float
-    """Nats per pair; guessing gives 0.693."""
+    """Mean log loss in nats per pair; guessing gives 0.693."""
     log_loss_ci95: Interval | None
     """95% interval of the log loss; None for one task."""
     ece: float

@@ -64,7 +64,7 @@ class RewardFeed:
         return None if snapshot is None else Reward(snapshot)
 
     def active(self) -> Reward | None:
-        """The newest reward where it may steer, as it is shown to beat the critics' mean; else None."""
+        """The newest reward if it is shown to beat the critics' mean, and so may steer; else None."""
         reward = self.latest()
         return reward if reward is not None and reward.is_active else None
 

@@ -50,12 +50,12 @@ class Preference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranked:
-    """A candidate in its place among others."""
+    """A candidate's place among others."""
 
     name: Hashable
     """Name of the candidate, as given."""
     reward: float
-    """Nats above the mean of the others; 0 where there is no other."""
+    """Reward above the mean of the others, in nats; 0 where there is no other."""
     probability: float
     """P(candidate ≻ an average one of the others); of two, that it is preferred to the other."""
     ci95: tuple[float, float] | None
@@ -116,7 +116,7 @@ class Reward:
 
     @property
     def gate(self) -> GateState:
-        """``active`` once it is shown to beat the critics' mean on pairs that it had not learnt yet."""
+        """``active`` once the reward is shown to beat the critics' mean on pairs before learning them."""
         return self.snapshot.gate
 
     @property
@@ -131,7 +131,7 @@ class Reward:
 
     @property
     def critics(self) -> tuple[str, ...]:
-        """The critics whose scores it weighs, in the order in which they first came."""
+        """The critics whose scores the reward weighs, in the order in which they first came."""
         return tuple(dict.fromkeys(filter(None, map(critic_of, self.snapshot.feature_names))))
 
     @property
@@ -172,7 +172,7 @@ class Reward:
         )
 
     def rank(self, candidates: Mapping[Any, ScoredCandidate] | TableLike) -> list[Ranked]:
-        """All candidates, the one that is preferred most first; equal ones in the order given.
+        """All candidates, the most preferred first; equal ones in the order given.
 
         ``candidates`` is name to candidate, or a table with a column ``candidate`` of names that differ and
         one for each critic's scores, or a sequence of a run's iterations. Each is compared with every other,

@@ -1,4 +1,4 @@
-"""``tribrain data finetune``: a world model trained again and again on the videos that turned out best."""
+"""``tribrain data finetune``: trains a world model again and again on the best of its videos."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from tribrain.shell.option_types import PATH, Integer, Seconds
 from tribrain.shell.renamed import Renamed
 
 SIMULATED_TASKS = 40
-"""Goals that checkpoints of the simulated world are compared on."""
+"""Number of goals that checkpoints of the simulated world are compared on."""
 _C = TypeVar("_C", bound=Callable[..., Any])
 _GROUPS = (
     option_group(

@@ -67,7 +67,7 @@ WOW_TRAINING: Sequence[Decorator] = (
 
 
 def refuse_wow_options(given: Mapping[str, Any]) -> None:
-    """Raises BadInput where one of OPTIONS was given to another training."""
+    """Raises BadInput where one of OPTIONS was given for another training."""
     for name in OPTIONS:
         if given[name] is not None:
             raise BadInput(f"{_flag(name)} has no effect without --train wow-wan; leave it out")

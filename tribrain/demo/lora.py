@@ -48,7 +48,7 @@ def lora_plan(base: str | None, every_pairs: int) -> DemoLoraPlan:
 
 
 def serve_lora_process(plan: DemoLoraPlan, settings: Settings, out: Path) -> ServiceProcess:
-    """The periodic training of the demo: not held back, as the runs use all processors all the time."""
+    """The demo's periodic training, at normal priority, as the runs always use all processors."""
     arguments = ["serve-lora", "--base-model", plan.base, "--store", str(out.absolute() / "adapters")]
     arguments += ["--every-pairs", str(plan.every_pairs), "--niceness", "0"]
     return ServiceProcess(settings, arguments, out / "lora.log")

@@ -96,7 +96,7 @@ _GROUPS = (
 
 
 def demo_options(command: _C) -> _C:
-    """The options that ``DemoOptions`` has the values of."""
+    """Add the options whose values ``DemoOptions`` holds."""
     for group in reversed(_GROUPS):
         command = group(command)
     return command

@@ -38,7 +38,7 @@ class DemoRun:
 
 
 class Monitor:
-    """Follows the topics from the demo's own process; everything it counts has been on Kafka."""
+    """Follows the topics from the demo's process; everything it counts has been on Kafka."""
 
     def __init__(
         self,
@@ -201,7 +201,7 @@ class Monitor:
 
 @contextmanager
 def show(monitor: Monitor, console: Console) -> Iterator[None]:
-    """Live figures on a terminal; a plain line every few seconds elsewhere."""
+    """Show live figures on a terminal, and a plain line every few seconds elsewhere."""
     if console.is_terminal:
         with Live(
             console=console, get_renderable=lambda: _table(monitor), refresh_per_second=4, transient=True

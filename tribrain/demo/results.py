@@ -35,7 +35,7 @@ class DemoPlan:
     seed: int
     preference_weight: float = 0.25
     lora: DemoLoraPlan | None = None
-    """The text reward model that is trained beside the runs; None for none."""
+    """Plan of the text reward model that is trained beside the runs; None for none."""
     annotators: int = 0
     """Number of simulated people who vote."""
     page_port: int | None = None

@@ -42,7 +42,7 @@ class _Given:
     votes: int = 0
     errors: int = 0
     is_idle: bool = False
-    """Whether there was nothing to judge at the last look."""
+    """Whether there was nothing to judge at the last attempt."""
 
 
 class DemoVotes:

@@ -1,4 +1,4 @@
-"""``tribrain log backup`` and ``restore``: the whole log into a file, and onto an empty broker."""
+"""``tribrain log backup`` and ``restore``: saves the log to a file, and restores it to an empty broker."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def _pending(settings: Settings) -> list[DeadLetter]:
 
 
 def _left_out(letters: list[DeadLetter]) -> tuple[int, int]:
-    """How many are kept in part, and how many are damaged."""
+    """The number of letters that are kept in part, and of those that are damaged."""
     return sum(bool(letter.cut) for letter in letters), sum(bool(letter.damaged) for letter in letters)
 
 

@@ -1,4 +1,4 @@
-"""``tribrain log users``: who may log in to Kafka, each with the least rights of what it runs."""
+"""``tribrain log users``: creates Kafka users, each with only the rights that its commands need."""
 
 from __future__ import annotations
 

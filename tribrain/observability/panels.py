@@ -19,7 +19,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PanelRow:
-    """Panels that belong together."""
+    """A titled row of panels that belong together."""
 
     title: str
     panels: tuple[Panel, ...]

@@ -9,7 +9,7 @@ from tribrain.observability.alerts import ALERTS, Alert
 PORT = 9464
 """Port of every service's metrics, inside its container."""
 JOBS = {"trainer": "trainer", "text": "text", "lora": "lora", "page": "ui"}
-"""Jobs, and what compose calls their services."""
+"""Job to the name of its service in compose."""
 RULES = "rules.yml"
 
 
@@ -29,7 +29,7 @@ def configuration() -> dict[str, Any]:
 
 
 def rules() -> dict[str, Any]:
-    """All alerts, in one group."""
+    """The rules of all alerts, in one group."""
     return {"groups": [{"name": "tribrain", "rules": [_rule(alert) for alert in ALERTS]}]}
 
 

@@ -22,7 +22,7 @@ class Counts:
     n_test: int
     n_ties: int
     n_critic_labels: int
-    """Held-out pairs whose label is the critics' own score."""
+    """Number of held-out pairs whose label is the critics' own score."""
     n_shared_tasks: int | None
     """Number of tasks in both files; None for a finished model, whose tasks are not known."""
 

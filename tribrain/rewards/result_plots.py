@@ -1,4 +1,4 @@
-"""Pictures of what was measured: which candidate a reward picks, and what a reward model has learnt."""
+"""Pictures of results: the picks of a reward, its effects, and how reliable learners are."""
 
 from __future__ import annotations
 

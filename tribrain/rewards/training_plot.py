@@ -1,4 +1,4 @@
-"""How the training of a text reward model went, as a picture."""
+"""The picture of a text reward model's training."""
 
 from __future__ import annotations
 

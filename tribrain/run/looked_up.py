@@ -36,7 +36,7 @@ class _Look:
     is_named: bool
 
     def __call__(self, recorded: Sequence[TraceEvent]) -> Collection[int]:
-        """The iterations that are on Kafka.
+        """The iterations of the run that are on Kafka.
 
         Where they cannot be looked up, a line on standard error says so, and the run goes on. Raises
         CannotContinue if the run's end is there, and BadInput if another run with this id is.

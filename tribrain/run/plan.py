@@ -113,7 +113,7 @@ class _Settings(msgspec.Struct):
 
 
 def differences(found: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """Each changed setting in words; a newer version of a reward is no change, as one may come during a run."""
+    """Each changed setting, in words; a newer version of a reward, which may come in a run, is no change."""
     pairs = {name: (found.get(name), given.get(name)) for name in {**found, **given}}
     return [
         f"{name} {was!r} rather than {is_!r}"

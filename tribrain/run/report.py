@@ -15,7 +15,7 @@ from tribrain.story.voters import voters_on
 
 
 def is_folder_of_runs(folder: Path) -> bool:
-    """Whether it is the folder of a run, or holds such folders."""
+    """Whether ``folder`` is the folder of a run, or holds such folders."""
     return bool(_run_folders(folder))
 
 

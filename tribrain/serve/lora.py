@@ -74,7 +74,7 @@ def serve_lora(**given: Any) -> None:
 
 
 def every_s(chosen: LoraOptions) -> float:
-    """The stronger one of --every-s and its earlier name, which is in minutes."""
+    """Seconds by --every-s or its earlier spelling in minutes, whichever source takes precedence."""
     if chosen.every_minutes is None:
         return chosen.every_s
     context = click.get_current_context()

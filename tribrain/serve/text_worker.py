@@ -56,7 +56,7 @@ def serve(settings: Settings, given: TextOptions, instruments: Instruments) -> i
 
 @contextmanager
 def _refusals(settings: Settings) -> Iterator[None]:
-    """Raises what Kafka refused as BadInput."""
+    """Raise as BadInput what Kafka refuses."""
     try:
         yield
     except _KAFKA_ERRORS as error:

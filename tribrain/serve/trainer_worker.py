@@ -88,7 +88,7 @@ class TrainerWorker:
         self._one_lookup = asyncio.Lock()
 
     async def serve(self) -> int:
-        """The exit code: 0 after a signal, 1 after an error, 2 for bad input, 3 where fenced off."""
+        """Serve; the exit code: 0 after a signal, 1 after an error, 2 for bad input, 3 where fenced off."""
         stop = asyncio.Event()
 
         def fail(error: BaseException) -> None:
