@@ -30,7 +30,7 @@ class Evaluation:
     ties: int
     """Number of pairs on which neither side was better."""
     critic_labels: int
-    """Number of those pairs whose label is the critics' own score. On these, the figures show how well the
+    """Number of these ``pairs`` with the critics' own score as label. On them, the figures show how well the
     reward imitates its critics, not what people prefer."""
     accuracy: float
     """Share of pairs on which the reward prefers what was preferred."""

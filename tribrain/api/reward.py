@@ -116,7 +116,7 @@ class Reward:
 
     @property
     def gate(self) -> GateState:
-        """``active`` once the reward is shown to beat the critics' mean on pairs before learning them."""
+        """``active`` once the reward is shown to beat the critics' mean on pairs not yet learnt."""
         return self.snapshot.gate
 
     @property

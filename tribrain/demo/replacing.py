@@ -16,7 +16,7 @@ def is_demo(out: Path) -> bool:
 
 
 def check_may_replace(out: Path, *, fresh: bool) -> None:
-    """Raises BadInput where ``out`` holds no demo, or, unless ``fresh``, one in which people voted.
+    """Raises BadInput where ``out`` holds anything but a demo, or, unless ``fresh``, one with people's votes.
 
     A demo that was killed has no summary, so nothing is known of its votes, and it may be replaced.
     """

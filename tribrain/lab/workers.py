@@ -116,13 +116,13 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def _begin() -> None:
-    """Set up a worker: one thread for OpenCV, as each core has a process, and an end with the command."""
+    """Set up a worker: one thread for OpenCV, as each core has a process, which ends with the command."""
     cv2.setNumThreads(1)
     threading.Thread(target=_end_with_the_command, daemon=True).start()
 
 
 def _end_with_the_command() -> None:
-    """Exit when the command has ended, which cannot stop its workers if it is killed."""
+    """Exit when the command has ended: if it is killed, it cannot stop its workers."""
     command = multiprocessing.parent_process()
     if command is not None:
         wait_for([command.sentinel])

@@ -44,7 +44,7 @@ def replay_letters(
 
 
 def _what_is_wrong_with(settings: Settings, topic: str) -> str:
-    """Why nothing can be written to this topic; empty where it can be. A producer would take long."""
+    """Why nothing can be written to this topic; empty where it can be. Asking a producer takes long."""
     if not _LEGAL.fullmatch(topic):
         return f"{topic[:250]!r} is no name of a topic"
     from streams.kafka.partitions import partitions_of
