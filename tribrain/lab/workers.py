@@ -116,7 +116,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def _begin() -> None:
-    """Set up a worker: one thread for OpenCV, as each core has a process, which ends with the command."""
+    """Set up a worker, which ends with the command: one thread for OpenCV, as each core has a process."""
     cv2.setNumThreads(1)
     threading.Thread(target=_end_with_the_command, daemon=True).start()
 
