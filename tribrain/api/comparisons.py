@@ -1,4 +1,4 @@
-"""What is learnt and what is measured on: pairs, or a table of comparisons."""
+"""Comparisons to learn from or to measure on: pairs, or a table."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Comparisons = Iterable[PairMessage] | TableLike
 
 
 def as_pairs(comparisons: Comparisons, model: str, ignore: Collection[str] = ()) -> list[PairMessage]:
-    """All for one reward model, and such that they could be written; ``ignore`` names columns of a table to
-    leave out. Raises BadInput."""
+    """The comparisons as pairs, all for one reward model and valid as messages; ``ignore`` names columns of
+    a table to leave out. Raises BadInput."""
     given = list(comparisons) if isinstance(comparisons, Iterator) else comparisons
     if not (isinstance(given, Sequence) and any(isinstance(one, PairMessage) for one in given)):
         return [*pairs_from_table(given, model=model, ignore=ignore)]
@@ -36,14 +36,14 @@ def as_pairs(comparisons: Comparisons, model: str, ignore: Collection[str] = ())
                 "model, and learn each model's pairs by themselves"
             )
         try:
-            encode(one)  # what was built in Python is checked as what is read
+            encode(one)  # messages built in Python are checked like those that are read
         except BadInput as error:
             raise BadInput(f"comparison {at}: {error}") from None
     return list(given)
 
 
 def current_pairs(comparisons: Comparisons, model: str, ignore: Collection[str] = ()) -> list[PairMessage]:
-    """As ``as_pairs``, without pairs of scores that a rescoring replaced; a warning says how many."""
+    """The pairs of ``as_pairs``, without those of scores that a rescoring replaced; a warning counts them."""
     from trainers.pairs.superseded import without_superseded  # not at the top: NumPy takes a while to load
 
     kept, left_out = without_superseded(as_pairs(comparisons, model, ignore))

@@ -18,7 +18,7 @@ from tribrain.api.comparisons import Comparisons, current_pairs
 from tribrain.api.reward import Reward
 
 Interval = tuple[float, float]
-"""Its lower and its upper end."""
+"""The lower and the upper end of an interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,24 +26,24 @@ class Evaluation:
     """Figures on pairs other than ties, with 95% intervals of a bootstrap over tasks; one task has none."""
 
     pairs: int
-    """Pairs that were measured on, without ties."""
+    """Number of pairs that were measured on, without ties."""
     ties: int
-    """Pairs on which neither side was better."""
+    """Number of pairs on which neither side was better."""
     critic_labels: int
-    """Of ``pairs``, those whose label is the critics' own score. On these, the figures say how well the
+    """Number of these ``pairs`` with the critics' own score as label. On them, the figures show how well the
     reward imitates its critics, not what people prefer."""
     accuracy: float
-    """Share on which the reward prefers what was preferred."""
+    """Share of pairs on which the reward prefers what was preferred."""
     accuracy_ci95: Interval | None
-    """Of the accuracy; None for one task."""
+    """95% interval of the accuracy; None for one task."""
     log_loss: float
-    """Nats per pair; guessing gives 0.693."""
+    """Mean log loss in nats per pair; guessing gives 0.693."""
     log_loss_ci95: Interval | None
-    """Of the log loss; None for one task."""
+    """95% interval of the log loss; None for one task."""
     ece: float
     """Expected calibration error: how far stated probabilities are from what came true, on average."""
     ece_ci95: Interval | None
-    """Of the calibration error; None for one task."""
+    """95% interval of the calibration error; None for one task."""
 
 
 def evaluate(
@@ -56,11 +56,11 @@ def evaluate(
 ) -> Evaluation:
     """How good the reward is on pairs or a table, as ``tribrain reward evaluate --reward`` measures it.
 
-    - ``reward``: what is measured
-    - ``comparisons``: of other tasks than those that were learnt, else the figures flatter
+    - ``reward``: the reward to measure
+    - ``comparisons``: pairs or a table of other tasks than those that were learnt, else the figures flatter
     - ``dimension``: the dimension to measure, on the pairs that judge it; others are skipped. Empty for
       overall
-    - ``seed``: of the bootstrap, a whole number of at least 0
+    - ``seed``: the seed of the bootstrap, a whole number of at least 0
     - ``ignore``: columns of the table to leave out
 
     Raises BadInput for comparisons that ``learn`` would refuse, and where no pair is left, or none but ties.

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class RewardFeed:
     """Follows the rewards of a model as they are published, in a thread; to be used in a ``with`` block.
 
-    - ``bootstrap_servers``: where Kafka is (``host:port``), by default what ``TRIBRAIN_BOOTSTRAP_SERVERS`` or
-      ``TRIBRAIN_KAFKA_CONFIG`` says
+    - ``bootstrap_servers``: where Kafka is (``host:port``), by default from ``TRIBRAIN_BOOTSTRAP_SERVERS`` or
+      ``TRIBRAIN_KAFKA_CONFIG``
     - ``model``: the name of the reward model to follow
     - ``critics``: the names of one's critics: a reward that weighs none of them is refused
 
@@ -50,7 +50,7 @@ class RewardFeed:
             critics=critics,
             on_snapshot=lambda _: self._came.set(),
         )
-        """What a loop follows: as ``latest``, of messages."""
+        """The feed that a loop follows: like ``latest``, but of messages."""
 
     def __enter__(self) -> Self:
         return self
@@ -59,30 +59,30 @@ class RewardFeed:
         self.close()
 
     def latest(self) -> Reward | None:
-        """The newest reward, also one that is not to steer (a shadow); None before the first. Never waits."""
+        """The newest reward, even one that may not steer (a shadow); None before the first. Never waits."""
         snapshot = self.snapshots.latest()
         return None if snapshot is None else Reward(snapshot)
 
     def active(self) -> Reward | None:
-        """The newest reward where it may steer, as it is shown to beat the critics' mean; else None."""
+        """The newest reward if it is shown to beat the critics' mean, and so may steer; else None."""
         reward = self.latest()
         return reward if reward is not None and reward.is_active else None
 
     def wait(self, timeout_s: float) -> Reward | None:
-        """``latest`` as soon as there is one; None where none came within ``timeout_s`` seconds."""
+        """Wait for the first reward: ``latest``, or None where none came within ``timeout_s`` seconds."""
         self._came.wait(timeout_s)
         return self.latest()
 
     @property
     def refused(self) -> dict[str, int]:
-        """By reason, how many rewards were not taken."""
+        """Number of refused rewards, by reason."""
         return self.snapshots.refused
 
     @property
     def silent_s(self) -> float:
-        """Seconds since Kafka was last heard from: a few while it is there."""
+        """Seconds since Kafka last answered: a few while it is up."""
         return self.snapshots.silent_s
 
     def close(self) -> None:
-        """Stop following; what is the newest stays. May be called twice."""
+        """Stop following; the newest reward stays. May be called twice."""
         self.snapshots.close()

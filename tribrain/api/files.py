@@ -12,7 +12,7 @@ from trainers.pairs.pairing import PairingRules, pairs_of_run
 
 
 def read_pairs(path: str | PathLike[str]) -> list[PairMessage]:
-    """The pairs of the file ``path``, a ``pairs.jsonl``, and the other messages there, in its order.
+    """The pairs and other messages in the file ``path``, a ``pairs.jsonl``, in its order.
 
     Raises BadInput for a file that is missing, empty or damaged, with the line.
     """

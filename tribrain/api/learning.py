@@ -1,4 +1,4 @@
-"""Learning from comparisons: all that are at hand at once, or one after the other as they come."""
+"""Learning from comparisons: all at once, or one by one as they come."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def learn(
 
     - ``comparisons``: pairs, or a table of them, at least one
     - ``model``: the reward model's name; pairs have to be for it
-    - ``learner``: ``laplace`` says how sure it is, ``river-logistic`` is a point estimate
+    - ``learner``: ``laplace`` gives intervals, ``river-logistic`` is a point estimate
     - ``epochs``: passes over the pairs; those after the first change no figure
     - ``seed``: shuffles the pairs in passes after the first
     - ``ignore``: columns of the table to leave out
@@ -60,7 +60,7 @@ class PreferenceLearner:
 
     Every pair is predicted by the model as it was before its task began. That counts as evidence for the gate
     once the task has ended. ``model`` is the reward model's name, which pairs have to be for, and ``learner``
-    is as in ``learn``. Raises BadInput for what cannot be learnt, and then has learnt nothing of it.
+    is as in ``learn``. Raises BadInput for comparisons that cannot be learnt, and then learns none of them.
 
     >>> from tribrain import comparison
     >>> learner = PreferenceLearner()
@@ -76,11 +76,11 @@ class PreferenceLearner:
 
     @property
     def reward(self) -> Reward:
-        """What was learnt so far; what comes later does not change it."""
+        """The reward learnt so far; later pairs do not change it."""
         return Reward(self._learner.snapshot())
 
     def learn_one(self, pair: PreferencePair) -> Self:
-        """Learn a ``pair``; one with an id that came before is passed over.
+        """Learn a ``pair``; one whose id was learnt before is skipped.
 
         Raises BadInput for one that is not for this model.
         """
@@ -96,9 +96,9 @@ class PreferenceLearner:
         return self
 
     def end_task(self, task: str) -> Self:
-        """No more pairs of this ``task`` are to come, so what was predicted of it is evidence.
+        """End this ``task``: no more of its pairs come, so its predictions count as evidence.
 
-        A task of which no pair came is passed over.
+        A task without pairs is passed over.
         """
         model = self._learner.model
         end = PairsEnd(run_id=task, task_id=task, model=model, n_pairs=0, n_candidates=0)

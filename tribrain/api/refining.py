@@ -46,7 +46,7 @@ def refine(
     task_id: str | None = None,
     publish_to: str | None = None,
 ) -> RunResult:
-    """One run: make a video, have it judged, rewrite the prompt, again, until a stop rule ends it.
+    """Make a video, judge it, rewrite the prompt, and repeat, until a stop rule ends the run.
 
     - ``goal``: what the video has to show; the first prompt, and what critics judge by
     - ``world``: makes the videos
@@ -60,11 +60,11 @@ def refine(
     - ``stop``: by default eight iterations, or three videos in a row that failed
     - ``candidates``: videos of an iteration, from 1 to 64
     - ``controller``: chooses what to fix, and learns from run to run where it is given again
-    - ``seed``: a whole number of at least 0, which all that is drawn depends on
+    - ``seed``: the random seed of the run, a whole number of at least 0
     - ``run_id``: by default a new one that no other run has
     - ``task_id``: shared by runs for the same task; by default each run is its own
     - ``publish_to``: the Kafka (``host:port``) that every iteration is sent to, for the trainer to learn
-      from; what has not arrived at the end is kept, and a warning says so
+      from; what has not arrived at the end is saved, with a warning
 
     An interrupt ends the run as a stop rule does, with the reason ``interrupted``. Raises BadInput for a
     value that is not as above, for critics that share a name, and where ``out`` holds a run already.
@@ -108,7 +108,7 @@ def refine(
 
 @dataclass(frozen=True, slots=True)
 class _Fixed:
-    """The same snapshot for as long as the run lasts."""
+    """A source with the same snapshot throughout a run."""
 
     snapshot: RewardSnapshot
 

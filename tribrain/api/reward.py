@@ -1,4 +1,4 @@
-"""A learnt reward in the hands of whoever has it: it scores, ranks, explains, and says how sure it is."""
+"""A learnt reward, which compares and ranks candidates, explains itself, and states its uncertainty."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ class Preference:
     ci95: tuple[float, float] | None
     """95% interval of the probability; None for a point estimate."""
     confidence: float
-    """How much of that a run would count, in (0, 1]: less where the model is unsure."""
+    """Weight that a run would give the preference, in (0, 1]: less where the model is unsure."""
     tie: float
-    """P that people find neither better; 0 where no tie was learnt."""
+    """Probability that people find neither better; 0 where no tie was learnt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranked:
-    """A candidate in its place among others."""
+    """A candidate's place among others."""
 
     name: Hashable
-    """As it was given."""
+    """Name of the candidate, as given."""
     reward: float
-    """Nats above the mean of the others; 0 where there is no other."""
+    """Reward above the mean of the others, in nats; 0 where there is no other."""
     probability: float
     """P(candidate ≻ an average one of the others); of two, that it is preferred to the other."""
     ci95: tuple[float, float] | None
@@ -64,7 +64,7 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """What is compared of a candidate."""
+    """The parts of a candidate that are compared."""
 
     critics: Mapping[str, float | None]
     shared: Context = field(default_factory=dict)
@@ -73,7 +73,7 @@ class _Side:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Reward:
-    """A reward model as it was learnt: of one moment, and never changed.
+    """A reward model as it was at one moment; it never changes.
 
     >>> from tribrain import comparison, learn
     >>> judged = [comparison({"sharp": 0.9 - n / 50}, {"sharp": 0.2}, "left", task=n) for n in range(20)]
@@ -84,15 +84,15 @@ class Reward:
     """
 
     snapshot: RewardSnapshot
-    """The message that holds it on Kafka and in a ``bt_reward.json``."""
+    """The message that holds the reward on Kafka and in a ``bt_reward.json``."""
 
     @classmethod
     def read(cls, path: str | PathLike[str]) -> Reward:
-        """The reward of the file ``path``, a ``bt_reward.json``. Raises BadInput where it is none."""
+        """The reward in the file ``path``, a ``bt_reward.json``. Raises BadInput where it holds none."""
         return cls(read_snapshot(Path(path)))
 
     def write(self, path: str | PathLike[str]) -> None:
-        """Write it into the file ``path``, whole or not at all, as ``--reward`` of a command takes it.
+        """Write the reward to the file ``path``, whole or not at all, in the format of ``--reward``.
 
         Raises BadInput where it cannot be written.
         """
@@ -106,17 +106,17 @@ class Reward:
 
     @property
     def model(self) -> str:
-        """Its name."""
+        """Name of the reward model."""
         return self.snapshot.model
 
     @property
     def version(self) -> int:
-        """Grows with what is learnt."""
+        """Version, which grows with what is learnt."""
         return self.snapshot.version
 
     @property
     def gate(self) -> GateState:
-        """``active`` once it is shown to beat the critics' mean on pairs that it had not learnt yet."""
+        """``active`` once the reward is shown to beat the critics' mean on pairs not yet learnt."""
         return self.snapshot.gate
 
     @property
@@ -126,12 +126,12 @@ class Reward:
 
     @property
     def statement(self) -> str:
-        """What it was made of and whether it may steer, in a sentence."""
+        """What the reward was learnt from and whether it may steer, in a sentence."""
         return self.snapshot.statement
 
     @property
     def critics(self) -> tuple[str, ...]:
-        """The critics whose scores it weighs, in the order in which they first came."""
+        """The critics whose scores the reward weighs, in the order in which they first came."""
         return tuple(dict.fromkeys(filter(None, map(critic_of, self.snapshot.feature_names))))
 
     @property
@@ -147,7 +147,7 @@ class Reward:
         return Reward(reward_on(self.snapshot, dimension))
 
     def explain(self, step: float = UNIT) -> Explanation:
-        """What each critic and context does to the odds where a score is ``step`` higher, with intervals.
+        """The effect of each critic and context on the odds where a score is ``step`` higher, with intervals.
 
         ``step`` is in the critics' own unit. Raises BadInput where it is not above 0.
         """
@@ -159,7 +159,7 @@ class Reward:
     def prob_prefer(self, first: ScoredCandidate, second: ScoredCandidate) -> Preference:
         """How probable it is that ``first`` is preferred to ``second``, by the critics that scored both.
 
-        Critics that the reward does not know say nothing. Raises BadInput for scores that are no finite
+        Critics that the reward does not know are ignored. Raises BadInput for scores that are no finite
         numbers, and for a candidate with none of the critics that the reward knows.
         """
         d = self._differences(self._side(first, "first"), self._side(second, "second"))
@@ -172,7 +172,7 @@ class Reward:
         )
 
     def rank(self, candidates: Mapping[Any, ScoredCandidate] | TableLike) -> list[Ranked]:
-        """All candidates, the one that is preferred most first; equal ones in the order given.
+        """All candidates, the most preferred first; equal ones in the order given.
 
         ``candidates`` is name to candidate, or a table with a column ``candidate`` of names that differ and
         one for each critic's scores, or a sequence of a run's iterations. Each is compared with every other,

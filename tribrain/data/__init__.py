@@ -1,1 +1,1 @@
-"""From runs to data for other trainings."""
+"""Commands that turn runs into data for other trainings."""

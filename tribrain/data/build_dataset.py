@@ -1,4 +1,4 @@
-"""From runs to data that a world model is trained on."""
+"""``tribrain data build``: turns runs into a dataset that a world model is trained on."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def _policy(
 
 
 def _snapshot(path: Path, runs: Sequence[Run]) -> RewardSnapshot:
-    """Raises BadInput, also for one that weighs none of the critics of these runs."""
+    """The reward model in ``path``. Raises BadInput, also where it weighs no critic of these runs."""
     critics = {r.critic_name for run in runs for event in run.events for r in event.critic_results}
     return ServingSnapshot(RewardSnapshot, critics=critics).offer(read_text(path), str(path))
 
@@ -207,7 +207,7 @@ def _chosen(runs: Iterable[Run], rules: ChoiceRules, snapshot: RewardSnapshot | 
 
 
 def pictures_of(choice: Choice) -> Pictures:
-    """What a dataset's card shows."""
+    """The pictures on a dataset's card, by file name."""
     drawn = {
         "rewards.png": rewards_plot(choice.distinct, choice.chosen),
         "tasks.png": tasks_plot(choice.distinct, choice.chosen),

@@ -1,4 +1,4 @@
-"""What a dataset was chosen from, as pictures for its card."""
+"""Pictures for a dataset's card: the videos that it was chosen from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BINS = 24
 
 
 def rewards_plot(distinct: Sequence[RatedSample], chosen: Sequence[RatedSample]) -> Picture:
-    """How many videos had which reward, and how many of them were chosen."""
+    """A histogram of rewards: of all distinct videos, and of the chosen ones."""
     figure, axes = _figure()
     rewards = [sample.reward for sample in distinct] or [0.5]
     low, high = min(rewards), max(rewards)
@@ -40,7 +40,7 @@ def rewards_plot(distinct: Sequence[RatedSample], chosen: Sequence[RatedSample])
 
 
 def tasks_plot(distinct: Sequence[RatedSample], chosen: Sequence[RatedSample]) -> Picture:
-    """How many tasks have how many videos, before and after the choice."""
+    """A bar chart of the tasks by their number of videos, before and after the choice."""
     figure, axes = _figure()
     before, after = (Counter(sample.task for sample in group) for group in (distinct, chosen))
     most = max(before.values(), default=1)

@@ -1,4 +1,4 @@
-"""Preference pairs for trainings of others, and for people who judge."""
+"""``tribrain pairs share``: preference pairs for other trainings, and for people who judge."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def _with_videos(
 def _first_frame(video: Path) -> Frame | None:
     try:
         if not is_plain_mp4(video):
-            read_video(video)  # it is written anew, which needs all of it
+            read_video(video)  # it will be converted, which needs all of it
         return read_first_frame(video)
     except GenerationFailed:
         return None

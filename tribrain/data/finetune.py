@@ -1,4 +1,4 @@
-"""``tribrain data finetune``: a world model trained again and again on the videos that turned out best."""
+"""``tribrain data finetune``: trains a world model again and again on the best of its videos."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def finetune(**given: Any) -> None:
         policy=SelectionPolicy.parse(chosen.policy),
     )
     if chosen.train_cmd is not None:
-        _template(chosen.train_cmd)  # says what is wrong with it
+        _template(chosen.train_cmd)  # raises BadInput if the command is wrong
     if chosen.train is not None and (chosen.world is not None or chosen.generate_cmd is not None):
         raise BadInput("--train wow-wan makes the videos itself; leave out --world and --generate-cmd")
     if chosen.train is None and (chosen.world is None) == (chosen.generate_cmd is None):
@@ -91,7 +91,7 @@ def finetune(**given: Any) -> None:
     tasks = _tasks(chosen.world, chosen.prompts, chosen.compare_tasks, chosen.compare_seeds, needing)
     first = str(Path(chosen.base).absolute()) if chosen.base else ""
     if chosen.world is not None:
-        simulated(first, tasks[0])  # says what is wrong with the checkpoint
+        simulated(first, tasks[0])  # raises BadInput if the checkpoint is bad
     wow = wow_training(chosen.wow, tasks, first, chosen.timeout_s) if chosen.train is not None else None
     world_of: WorldOf = (
         wow.world_of
@@ -183,7 +183,7 @@ def finetune(**given: Any) -> None:
 
 
 def _facts(ended: Sequence[FinetuneEvent], promoted: Path) -> dict[str, Any]:
-    """The trainings that ended here, and the checkpoint that ``promoted`` links to, whoever trained it."""
+    """The trainings that ended in this process, and the checkpoint that ``promoted`` links to."""
     return {
         "trainings": len(ended),
         "promoted": [event.version for event in ended if event.step == "promoted"],
@@ -198,7 +198,7 @@ def _template(command: str) -> CommandTemplate:
 
 
 def _of_recipe(of_wow: Mapping[str, Any]) -> dict[str, Any]:
-    """What of WoW's options changes the videos of a comparison."""
+    """Those of WoW's options that change the videos of a comparison."""
     return {name: of_wow[name] for name in ("frames", "steps", "tiled", "wow_extra_args")}
 
 
@@ -215,7 +215,7 @@ def _tasks(
 
 
 def _snapshot(path: Path, critics: Sequence[AnyCritic]) -> RewardSnapshot:
-    """Raises BadInput, also for one that weighs none of the critics."""
+    """The reward model in ``path``. Raises BadInput, also where it weighs none of the critics."""
     names = [critic.name for critic in critics]
     return ServingSnapshot(RewardSnapshot, critics=names).offer(read_text(path), str(path))
 

@@ -22,7 +22,7 @@ from tribrain.shell.option_types import PATH, Integer, Seconds
 from tribrain.shell.renamed import Renamed
 
 SIMULATED_TASKS = 40
-"""Goals that checkpoints of the simulated world are compared on."""
+"""Number of goals that checkpoints of the simulated world are compared on."""
 _C = TypeVar("_C", bound=Callable[..., Any])
 _GROUPS = (
     option_group(
@@ -186,7 +186,7 @@ class FinetuneOptions:
     no_pixel_critics: bool
     critic_timeout_s: float
     wow: Mapping[str, Any]
-    """Of the training of WoW, by the names in ``OPTIONS``; None for what was not given."""
+    """Options of WoW's training, by the names in ``OPTIONS``; None for those that were not given."""
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> FinetuneOptions:

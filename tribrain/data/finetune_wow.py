@@ -32,7 +32,7 @@ OPTIONS = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WowTraining:
     command: str
-    """As of ``--train-cmd``."""
+    """Training command, as ``--train-cmd`` takes it."""
     worlds: LoraWorlds
 
     def world_of(self, checkpoint: str, task: PairedTask) -> Any:
@@ -63,11 +63,11 @@ WOW_TRAINING: Sequence[Decorator] = (
         help="LoRA rank; the same in every training.",
     ),
 )
-"""The options of OPTIONS; none has a default, so that it shows what was given."""
+"""The options named in OPTIONS; none has a default, so that None marks one that was not given."""
 
 
 def refuse_wow_options(given: Mapping[str, Any]) -> None:
-    """Raises BadInput where one of OPTIONS was given to another training."""
+    """Raises BadInput where one of OPTIONS was given for another training."""
     for name in OPTIONS:
         if given[name] is not None:
             raise BadInput(f"{_flag(name)} has no effect without --train wow-wan; leave it out")
@@ -80,7 +80,7 @@ def _flag(name: str) -> str:
 def wow_training(
     given: Mapping[str, Any], tasks: Sequence[PairedTask], base: str, timeout_s: float
 ) -> WowTraining:
-    """Raises BadInput that names all that is missing, for the training and for the comparison."""
+    """WoW's training. Raises BadInput that names all that is missing, for it and for the comparison."""
     chosen = {name: value for name, value in given.items() if value is not None}
     if "wow_repo" not in chosen:
         raise BadInput("--train wow-wan needs --wow-repo, a checkout of WoW's repository; give it")

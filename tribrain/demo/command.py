@@ -34,7 +34,7 @@ from tribrain.shell.supervisor import ServiceProcess
 _DRAIN_S = 60.0
 _POLL_S = 0.25
 _QUICK = ("--every-s", "0.1")
-"""For the trainer beside the page, so that who votes sees at once what came of it."""
+"""Options of the trainer beside the page, so that voters see the effect of a vote at once."""
 
 
 @click.command(cls=Command, epilog="Example: tribrain demo --tasks 40 --out outputs/demo")
@@ -102,7 +102,7 @@ def _run(
     *,
     browser: bool,
 ) -> bool:
-    """The demo itself; whether it was interrupted."""
+    """Run the demo; whether it was interrupted."""
     # Not at the top, here and below: Kafka's clients take a third of a second, and --help needs none.
     from streams.kafka.topics import create_topics
     from streams.local_broker.broker import start_local_broker
@@ -162,7 +162,7 @@ def _run(
 def _start(
     stack: ExitStack, plan: DemoPlan, settings: Settings, page: PageService | None
 ) -> list[ServiceProcess]:
-    """The trainer first; all of them are told to end before the first is waited for."""
+    """Start the services, the trainer first. At the end all are terminated before any is waited for."""
     quick = _QUICK if page is not None else ()
     services = [ServiceProcess(settings, ["serve-trainer", *quick], plan.out / "trainer.log")]
     if plan.lora is not None:
@@ -189,7 +189,10 @@ def _open(page: PageService, console: Console, *, browser: bool) -> None:
 
 
 def _wait_until_learnt(monitor: Monitor, votes: DemoVotes | None, interrupts: Interrupts) -> bool:
-    """All pairs of runs and votes; annotators give the votes first that they have not given."""
+    """Wait until the pairs of all runs and votes are learnt; False after ``_DRAIN_S`` seconds.
+
+    Annotators first give the votes that are still missing.
+    """
     deadline = time.monotonic() + _DRAIN_S
     while not _are_votes_given(monitor, votes) or not monitor.wait_until_learnt(_POLL_S):
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""What a demo showed, in words that claim no more than its figures carry.
+"""The findings of a demo, in words that claim no more than its figures support.
 
 What steering changed is compared from equal first videos, by what each run's best video has over its first:
 the steered runs are the later ones, for other tasks, and their first videos, which nothing can steer, are
@@ -25,7 +25,7 @@ _OTHERWISE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gains:
-    """What best videos had over first ones, by when the model steered their runs."""
+    """Gains of best videos over first ones, by when the model steered their runs."""
 
     measure: str
     """``QUALITY`` where it is known of any run; else ``SCORE``, which runs climb whatever it is worth."""
@@ -34,7 +34,7 @@ class Gains:
     throughout: Sequence[float]
     first_mean: float
     best_mean: float
-    """Over all runs with a gain; 0 where there is none."""
+    """Mean of the best videos over all runs with a gain; 0 where there is none."""
 
     @property
     def overall(self) -> GainEstimate | None:
@@ -67,7 +67,7 @@ def gains_of(runs: Sequence[TracedRun]) -> Gains:
 
 
 def headline(n_runs: int, snapshot: RewardSnapshot | None, gains: Gains) -> str:
-    """What improved, and whether that is shown, in one sentence."""
+    """One sentence on what improved, and whether that is shown."""
     after = f"After {counted(n_runs, 'run')}"
     if not n_runs:
         return "No run had finished, so there is nothing to tell."
@@ -99,7 +99,7 @@ def _of_steering(gains: Gains) -> str:
 
 
 def lead(snapshot: RewardSnapshot | None, gains: Gains) -> list[str]:
-    """What stands below the headline: how sure the model is, and what refinement did."""
+    """The sentences below the headline: how sure the model is, and what refinement did."""
     said = []
     trusted = (snapshot.metrics.get("trusted") if snapshot is not None else None) or {}
     if "accuracy" in trusted:
@@ -129,7 +129,7 @@ def refinement(gains: Gains) -> str:
 
 
 def steering(gains: Gains) -> str:
-    """What runs gained that were steered, beside those that were not."""
+    """The gain of steered runs, beside that of runs that were never steered."""
     found = gains.of_steering
     n_steered, n_never = len(gains.throughout), len(gains.never)
     if found is None:

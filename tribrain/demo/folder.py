@@ -1,4 +1,4 @@
-"""What a demo left in its folder, read back: its summary, its history, and each run as its trace tells it."""
+"""Reads a demo's folder back: its summary, its history, and each run from its trace."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SUMMARY, VOTES = "summary.json", "votes.jsonl"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """What a run's own trace may not tell, as where it was stopped before its first iteration."""
+    """What a run's trace may lack, for example where it was stopped before its first iteration."""
 
     run_id: str
     goal: str
@@ -37,9 +37,9 @@ class AdapterSummary:
     train_pairs: int
     held_out_pairs: int
     log_loss: dict[str, float]
-    """On the tasks kept apart, of the adapter and of what it was compared with."""
+    """Log loss on the held-out tasks, of the adapter and of each model that it was compared with."""
     scored: int
-    """Prompts of candidates that it scored."""
+    """Number of candidates' prompts that it scored."""
     first_scored_s: float | None
 
 
@@ -60,10 +60,10 @@ class VoterSummary:
     error_rate: float | None
     """Share of votes that a simulated annotator gets wrong; None for a person."""
     compared: int
-    """Votes on pairs on which others have voted, too."""
+    """Votes on pairs that others have judged, too."""
     agreed: int
     weight: float | None
-    """What a label of this annotator counts; None while nothing is known."""
+    """Weight of a label of this annotator; None while nothing is known."""
 
     @property
     def is_simulated(self) -> bool:
@@ -72,7 +72,7 @@ class VoterSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeopleSummary:
-    """Who voted in a demo."""
+    """The annotators of a demo."""
 
     annotators: tuple[VoterSummary, ...]
 
@@ -87,7 +87,7 @@ class PeopleSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """``summary.json``, as far as the report tells it."""
+    """The part of ``summary.json`` that the report shows."""
 
     events: int
     pairs: int
@@ -108,9 +108,9 @@ class Summary:
     trainer_restarts: int
     interrupted: bool
     text_reward: TextRewardSummary | None = None
-    """Of a demo with ``--lora``."""
+    """The text reward models of a demo with ``--lora``; None without it."""
     people: PeopleSummary | None = None
-    """Of a demo with ``--ui`` or ``--annotators``."""
+    """The annotators of a demo with ``--ui`` or ``--annotators``; None without them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,16 +134,16 @@ class Demo:
     summary: Summary
     history: tuple[HistoryLine, ...]
     snapshot: RewardSnapshot | None
-    """The last one; None where none was published."""
+    """The last snapshot; None where none was published."""
     runs: tuple[TracedRun, ...]
-    """In the order of the summary; one that was stopped before its first iteration has no event."""
+    """Runs in the order of the summary; one that was stopped before its first iteration has no event."""
 
 
 def read_demo(folder: Path) -> Demo:
-    """Everything a report is made of.
+    """Everything that a report is made from.
 
-    Needs ``summary.json``. Whatever else an interrupted demo did not come to write is left out, and a file
-    that is damaged raises BadInput.
+    Needs ``summary.json``. Other files that an interrupted demo has not written are left out. Raises
+    BadInput for a damaged file.
     """
     summary = read_summary(folder)
     reward = folder / "bt_reward.json"
@@ -161,7 +161,7 @@ def read_summary(folder: Path) -> Summary:
 
 
 def read_people(folder: Path) -> PeopleSummary | None:
-    """Who voted, also by a summary of another version; None where it says nothing of them.
+    """The annotators in ``summary.json``, which may be of another version; None where it has none.
 
     Raises BadInput.
     """

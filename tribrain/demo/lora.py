@@ -1,4 +1,4 @@
-"""The demo's text reward model: trained by ``serve lora`` beside the runs, which take it up as they go on."""
+"""The demo's text reward model: trained by ``serve lora`` beside the runs, which adopt it as they go on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REWRITES = 4
 
 @dataclass(frozen=True, slots=True)
 class DemoLoraPlan:
-    """What is trained, and when."""
+    """The base model that is adapted, and the number of new pairs after which it is trained."""
 
     base: str
     """Name or folder of the base model."""
@@ -48,14 +48,14 @@ def lora_plan(base: str | None, every_pairs: int) -> DemoLoraPlan:
 
 
 def serve_lora_process(plan: DemoLoraPlan, settings: Settings, out: Path) -> ServiceProcess:
-    """The periodic training of the demo: not held back, as the runs use all processors all the time."""
+    """The demo's periodic training, at normal priority, as the runs always use all processors."""
     arguments = ["serve-lora", "--base-model", plan.base, "--store", str(out.absolute() / "adapters")]
     arguments += ["--every-pairs", str(plan.every_pairs), "--niceness", "0"]
     return ServiceProcess(settings, arguments, out / "lora.log")
 
 
 class AdapterMonitor:
-    """Which adapters were published, and what the runs made of them, as far as the topics tell."""
+    """Follows on the topics which adapters are published, and which runs use them."""
 
     def __init__(self, plan: DemoLoraPlan, settings: Settings, out: Path, started: float) -> None:
         # Not at the top: it brings Kafka's client.
@@ -82,22 +82,22 @@ class AdapterMonitor:
 
     @property
     def newest(self) -> dict[str, Any] | None:
-        """What was said of the adapter that was published last."""
+        """Version, gate and figures of the adapter that was published last; None before the first."""
         with self._lock:
             return self._published[max(self._published)] if self._published else None
 
     @property
     def was_taken_up(self) -> bool:
-        """By a run that had begun without it, or with another version."""
+        """Whether a run adopted an adapter after it had begun without it, or with another version."""
         return self._n_swapped() > 0
 
     @property
     def scored(self) -> int:
-        """Prompts of candidates that some adapter has scored."""
+        """Number of candidates' prompts that an adapter has scored."""
         return self._scored.total()
 
     def on_event(self, event: TraceEvent) -> None:
-        """An iteration has come by the trace topic."""
+        """Count an iteration from the trace topic."""
         version = next((r.extra["version"] for r in event.critic_results if r.critic_name == NAME), None)
         with self._lock:
             self._versions_of_run.setdefault(event.run_id, set()).add(version)
@@ -106,7 +106,7 @@ class AdapterMonitor:
                 self._first_scored_s.setdefault(version, time.monotonic() - self._started)
 
     def summary(self) -> dict[str, Any]:
-        """For ``summary.json``: each adapter in the order of its training, and how runs took them up."""
+        """The entry in ``summary.json``: all adapters in the order of training, and how runs adopted them."""
         with self._lock:
             adapters = [
                 {
@@ -142,7 +142,7 @@ class AdapterMonitor:
 
 
 def adapter_lines(told: dict[str, Any]) -> Sequence[str]:
-    """What the text reward did, in words."""
+    """Lines on the adapters that were published, and on the runs that adopted one."""
     lines = [
         f"Text reward version {one['version']} after {one['published_s']:.0f} s: "
         f"{counted(one['train_pairs'], 'pair')} learnt, {counted(one['scored'], 'prompt')} scored. "

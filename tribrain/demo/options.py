@@ -19,7 +19,7 @@ from tribrain.shell.option_types import Integer
 _TASKS, _TASKS_WITH_PAGE = 100, 12
 _PARALLEL, _PARALLEL_WITH_PAGE = 4, 1
 _OUT, _OUT_WITH_PAGE = Path("outputs/demo"), Path("outputs/demo-ui")
-"""With the page few, as who votes is not to wait for the processors."""
+"""Defaults without and with the page. With it runs are few, so that voters do not wait for processors."""
 _MOST_ANNOTATORS = 20
 _C = TypeVar("_C", bound=Callable[..., Any])
 _GROUPS = (
@@ -96,7 +96,7 @@ _GROUPS = (
 
 
 def demo_options(command: _C) -> _C:
-    """The options that ``DemoOptions`` has the values of."""
+    """Add the options whose values ``DemoOptions`` holds."""
     for group in reversed(_GROUPS):
         command = group(command)
     return command

@@ -1,4 +1,4 @@
-"""The page beside a demo: as a service while it runs, and how to open it on what is left afterwards."""
+"""The page beside a demo: a service while it runs, and the command that opens its folder afterwards."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PageService:
     """``tribrain ui`` over the demo's runs, on this computer alone."""
 
     def __init__(self, settings: Settings, out: Path, port: int) -> None:
-        """``port`` is one that is free."""
+        """``port`` is a free port."""
         self.url = f"http://{_HOST}:{port}/"
         self._port = port
         self._log = out / "page.log"
@@ -35,7 +35,7 @@ class PageService:
         self.process = ServiceProcess(settings, arguments, self._log)
 
     def wait_until_up(self) -> None:
-        """Return once it answers. Raises BadInput where it ended, or does not come up."""
+        """Wait until the page answers. Raises BadInput where it does not come up."""
         deadline = time.monotonic() + _START_S
         while not _answers(self._port):
             self.process.keep_alive()
@@ -54,9 +54,9 @@ def free_port(port: int) -> int:
 
 
 def open_in_browser(url: str) -> bool:
-    """Whether a browser was told to; without a screen none is.
+    """Open ``url`` in a browser; whether one was started.
 
-    A browser for terminals would take this one over.
+    Without a screen none is, as a text browser would take over this terminal.
     """
     has_screen = sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in _DISPLAYS)
     try:
@@ -66,7 +66,7 @@ def open_in_browser(url: str) -> bool:
 
 
 def look_later(out: Path, settings: Settings | None) -> str:
-    """How to open the page on the folder of a demo from this shell; ``settings`` of a broker that goes on."""
+    """How to open the page on the folder of a demo from this shell; ``settings`` of a broker that stays."""
     parts = [*_program(), "ui", "--runs", shlex.quote(str(out / "runs"))]
     if settings is not None:
         variables = {
@@ -81,7 +81,7 @@ def look_later(out: Path, settings: Settings | None) -> str:
 
 
 def _program() -> list[str]:
-    """This program as a shell here finds it: by its name, by its path, or as a module of this interpreter."""
+    """The words that start this program from a shell here: its name, its path, or ``python -m`` a module."""
     beside = Path(sys.executable).with_name("tribrain")
     if not beside.exists():
         return [shlex.quote(sys.executable), "-m", "tribrain.cli"]

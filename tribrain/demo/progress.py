@@ -1,4 +1,4 @@
-"""What the demo sees of the topics while it runs, and how it shows it."""
+"""Follows the topics while a demo runs, and shows its progress."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class DemoRun:
 
 
 class Monitor:
-    """Follows the topics from the demo's own process; everything it counts has been on Kafka."""
+    """Follows the topics from the demo's process; everything it counts has been on Kafka."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Monitor:
         self._services = services
         self.adapters = adapters
         self.started = 0
-        """Runs that were begun."""
+        """Number of runs that were begun."""
         self._tasks = tasks
         self.finished: list[DemoRun] = []
         self.history: list[dict[str, Any]] = []
@@ -92,19 +92,19 @@ class Monitor:
 
     @property
     def events(self) -> int:
-        """Iterations and ends on the trace topic."""
+        """Number of iterations and ends on the trace topic."""
         return self._events
 
     @property
     def events_per_s(self) -> float:
-        """Over the last five seconds."""
+        """Events per second over the last five seconds."""
         since = time.monotonic() - _RATE_WINDOW_S
         with self._lock:
             return sum(t > since for t in self._event_times) / _RATE_WINDOW_S
 
     @property
     def tasks(self) -> int:
-        """How many runs there are to be, as far as is known."""
+        """Number of runs that are planned or begun, whichever is larger."""
         return max(self._tasks, self.started)
 
     @property
@@ -113,7 +113,7 @@ class Monitor:
 
     @property
     def completed(self) -> int:
-        """Runs that came to their own end."""
+        """Number of runs that ended without an interrupt."""
         with self._lock:
             return sum(run.result.stop_reason != "interrupted" for run in self.finished)
 
@@ -126,7 +126,7 @@ class Monitor:
             self._expected |= {pair_id_of(vote.vote_id) for vote in votes if vote.gives_a_pair}
 
     def keep_alive(self) -> None:
-        """Start again what has died."""
+        """Restart services that have died."""
         for service in self._services:
             service.keep_alive()
 
@@ -157,7 +157,7 @@ class Monitor:
     def _on_message(self, message: StoredMessage) -> None:
         with self._changed:
             if message.topic == self._settings.trace_topic:
-                # By offset, as a follower that had to begin anew brings the same messages again.
+                # By offset, as a follower that had to start again reads the same messages again.
                 if message.offset < self._trace_read.get(message.partition, 0):
                     return
                 self._trace_read[message.partition] = message.offset + 1
@@ -171,7 +171,7 @@ class Monitor:
                 return
             pair = decode_pair(message.value, message.source)
             if isinstance(pair, PreferencePair):
-                # One that comes again after a crash changes no snapshot, so none is to be waited for.
+                # A pair that comes again after a crash changes no snapshot, so it is not waited for.
                 if pair.pair_id not in self.pair_ids:
                     self.pair_ids.add(pair.pair_id)
                     self.labels[pair.label_source] += 1
@@ -201,7 +201,7 @@ class Monitor:
 
 @contextmanager
 def show(monitor: Monitor, console: Console) -> Iterator[None]:
-    """Live figures on a terminal; a plain line every few seconds elsewhere."""
+    """Show live figures on a terminal, and a plain line every few seconds elsewhere."""
     if console.is_terminal:
         with Live(
             console=console, get_renderable=lambda: _table(monitor), refresh_per_second=4, transient=True
@@ -224,7 +224,7 @@ def show(monitor: Monitor, console: Console) -> Iterator[None]:
 
 
 def figures(monitor: Monitor) -> list[tuple[str, str]]:
-    """Names and values of what is shown, in the order of the screen."""
+    """Names and values of the figures shown, in the order of the screen."""
     latest = monitor.history[-1] if monitor.history else None
     shown = [
         ("runs", f"{len(monitor.finished)}/{monitor.tasks}"),

@@ -1,4 +1,4 @@
-"""Which folder a demo may take, and how an earlier demo there makes way."""
+"""Checks whether a demo may use a folder, and removes an earlier demo there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def is_demo(out: Path) -> bool:
 
 
 def check_may_replace(out: Path, *, fresh: bool) -> None:
-    """Raises BadInput for what is no demo, and, unless ``fresh``, for a demo in which people voted.
+    """Raises BadInput where ``out`` holds anything but a demo, or, unless ``fresh``, one with people's votes.
 
     A demo that was killed has no summary, so nothing is known of its votes, and it may be replaced.
     """
@@ -39,7 +39,7 @@ def check_may_replace(out: Path, *, fresh: bool) -> None:
 
 
 def empty(out: Path) -> None:
-    """An empty folder with the mark of a demo, which is there before anything else and goes last."""
+    """Empty the folder, or make it; it keeps only the mark of a demo. Raises BadInput."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / _MARK).touch()

@@ -22,13 +22,13 @@ from tribrain.story.traced_run import TracedRun
 from tribrain.story.voters import NAMELESS
 
 _NAMED, _LISTED = 3, 30
-"""Effects that are said in a sentence each, and those that are listed."""
+"""Number of effects that get a sentence each, and of those that are listed."""
 _BEST = "The best video so far, as each run chose it, less its own first video."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Learnt:
-    """What a model learnt of one thing that is judged."""
+    """What a model learnt on one dimension, or overall."""
 
     dimension: str
     explanation: Explanation
@@ -36,12 +36,12 @@ class _Learnt:
     critics: list[EffectRow]
     contexts: list[EffectRow]
     left_out: int
-    """Weaker ones of both."""
+    """Number of weaker critics and contexts that are not listed."""
     gate: str
 
 
 def build_report(folder: Path) -> WrittenReport:
-    """Write ``folder/report.html``; a report that is there is replaced.
+    """Write ``folder/report.html``; an earlier report is replaced.
 
     Raises BadInput as ``read_demo`` does, and where the report cannot be written.
     """
@@ -88,7 +88,7 @@ def _learning_step(line: HistoryLine) -> LearningStep:
 
 
 def _learnt(snapshot: RewardSnapshot | None) -> list[_Learnt]:
-    """Of the whole, and of each dimension that labels judge apart."""
+    """What the model learnt overall, and on each dimension that labels judge separately."""
     if snapshot is None:
         return []
     found = [(name, explain(reward_on(snapshot, name))) for name in ("", *snapshot.dimensions)]
@@ -111,7 +111,7 @@ def _learnt_on(dimension: str, explanation: Explanation) -> _Learnt:
 
 
 def _steering_plots(runs: Sequence[TracedRun]) -> list[Drawing]:
-    """The best so far above the run's own first video: the true quality, where it is known, and the score."""
+    """Plots of the best video so far minus the run's first: true quality, where it is known, and score."""
     groups = [
         (name, [run for run in runs if run.steered == group])
         for name, group in (("never steered", "never"), ("steered", "throughout"))
@@ -131,7 +131,7 @@ def _steering_plots(runs: Sequence[TracedRun]) -> list[Drawing]:
 
 
 def _above_first(course: Sequence[float | None]) -> list[float | None]:
-    """None throughout where the first is not known."""
+    """The course minus its first value; None throughout where the first is not known."""
     first = course[0] if course else None
     return [None if value is None or first is None else value - first for value in course]
 
@@ -186,7 +186,7 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
 
 
 def _what_is_simulated(summary: Summary) -> list[str]:
-    """The world, and who judged its videos."""
+    """Sentences on what is simulated: the world, and those who judged its videos."""
     said = ["The world is simulated: its videos are drawings whose failures are made up."]
     if summary.pairs_by_label_source.get("outcome"):
         said.append("Labels by validators come from its simulated validator, which knows the failures.")

@@ -1,4 +1,4 @@
-"""What the demo leaves behind: summary, history, pairs per run, the last model, and a table to read."""
+"""Writes a demo's results: summary, history, pairs per run and the last model; and prints a table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tribrain.story.model import odds_of_all
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoPlan:
-    """What the demo runs."""
+    """The plan of a demo: its runs, voters and page."""
 
     out: Path
     tasks: int
@@ -35,11 +35,11 @@ class DemoPlan:
     seed: int
     preference_weight: float = 0.25
     lora: DemoLoraPlan | None = None
-    """The text reward model that is trained beside the runs; None for none."""
+    """Plan of the text reward model that is trained beside the runs; None for none."""
     annotators: int = 0
-    """Simulated people who vote."""
+    """Number of simulated people who vote."""
     page_port: int | None = None
-    """Where the page listens; None for no page."""
+    """Port on which the page listens; None for no page."""
 
     @property
     def page(self) -> bool:
@@ -47,7 +47,7 @@ class DemoPlan:
 
     @property
     def outcome_share(self) -> float:
-        """Of the videos, how many the simulated validator judges: none where people are there to vote."""
+        """Share of videos that the simulated validator judges: none with the page, where people vote."""
         return 0.0 if self.page else 0.5
 
 
@@ -55,7 +55,7 @@ def write_results(
     plan: DemoPlan, monitor: Monitor, votes: DemoVotes | None, broker: str, *, interrupted: bool
 ) -> dict[str, Any]:
     """Write ``summary.json``, ``history.jsonl``, ``bt_reward.json``, each run's ``pairs.jsonl``, and the
-    votes that stand, ``votes.jsonl``, as the demo's broker ends with it."""
+    votes that were not taken back (``votes.jsonl``), as the demo's broker ends with it."""
     runs = sorted(monitor.finished, key=lambda run: run.result.run_id)
     latest = monitor.feed.latest()
     trusted = (latest.metrics["trusted"] if latest else None) or {}
@@ -99,7 +99,7 @@ def write_results(
 def print_results(
     console: Console, summary: dict[str, Any], latest: RewardSnapshot | None, report: Path
 ) -> None:
-    """What the last model has learnt, and figures of the demo."""
+    """Print what the last model has learnt, and figures of the demo."""
     for line in odds_of_all(latest) if latest is not None else ():
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     console.print(summary["statement"], soft_wrap=True)

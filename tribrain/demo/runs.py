@@ -30,13 +30,13 @@ _CLOSE_S = 1.0
 _POLL_S = 0.25
 _WAIT_FOR_ADAPTER_S = 600.0
 _BETWEEN_S = 5.0
-"""From the end of a run to the next one, where runs go on beyond those that were planned."""
+"""Seconds from the end of a run to the next one, once the planned runs are done."""
 
 
 def run_tasks(plan: DemoPlan, settings: Settings, monitor: Monitor, interrupts: Interrupts) -> None:
-    """All runs, ``plan.parallel`` at a time, in threads: the heavy work holds no interpreter lock.
+    """Make all runs, ``plan.parallel`` at a time, in threads: the heavy work holds no interpreter lock.
 
-    With ``plan.page`` they go on after that, one at a time with pauses, until an interrupt.
+    With ``plan.page``, more follow after that, one at a time with pauses, until an interrupt.
     """
     from streams.spool.place import spool_of
     from streams.spool.publisher import TracePublisher
@@ -95,7 +95,11 @@ def run_tasks(plan: DemoPlan, settings: Settings, monitor: Monitor, interrupts: 
 
 
 def _is_next_due(plan: DemoPlan, monitor: Monitor, running: int, ended_s: float) -> bool:
-    """The planned runs, and more until an adapter is taken up; with a page one now and then, to no end."""
+    """Whether to start another run.
+
+    After the planned runs, more are due until one adopts an adapter; with a page, one now and then until
+    interrupted.
+    """
     if monitor.started < plan.tasks or _waits_for_adapter(monitor):
         return running < plan.parallel
     return plan.page and running == 0 and time.monotonic() - ended_s > _BETWEEN_S
@@ -120,7 +124,7 @@ class _Interruptible(SimulatedWorld):
 
 
 class _SharedController:
-    """One controller that all runs teach and ask."""
+    """One controller that all runs share."""
 
     def __init__(self) -> None:
         self._controller = ThompsonController()

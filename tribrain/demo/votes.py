@@ -1,4 +1,4 @@
-"""Votes in the demo: simulated annotators who give some, and what came of everybody's."""
+"""Votes in the demo: simulated annotators who give some, and a summary of everybody's."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from tribrain.story.traced_run import true_quality
 
 log = logging.getLogger(__name__)
 _PAUSE_S = 0.25
-"""Between two votes of an annotator."""
+"""Seconds between two votes of an annotator."""
 _ENOUGH = 20
-"""Votes that each gives, also where the runs are over before."""
+"""Number of votes that each annotator gives, even if the runs end first."""
 _LATER_PAUSE_S = 3.0
-"""After these, so that the votes of who came to see what a vote does still count for something."""
+"""Seconds between later votes, so that a visitor's votes still make a difference."""
 _AGAIN_SHARE = 0.5
-"""Of the pairs, how many were judged before, so that agreement is known after a few votes."""
+"""Share of pairs that were judged before, so that agreement is known after a few votes."""
 _END_S = 2.0
 PAGE = "tribrain-demo/1"
 
 
 @dataclass(slots=True)
 class _Given:
-    """What a simulated annotator did."""
+    """Counts of a simulated annotator's votes and errors."""
 
     votes: int = 0
     errors: int = 0
     is_idle: bool = False
-    """Whether there was nothing to judge at the last look."""
+    """Whether there was nothing to judge at the last attempt."""
 
 
 class DemoVotes:
@@ -94,7 +94,7 @@ class DemoVotes:
         self._stack.close()
 
     def stop(self) -> None:
-        """Nobody votes any more."""
+        """Stop all annotators."""
         self._closing.set()
         for thread in self._threads:
             thread.join(_END_S)
@@ -105,7 +105,7 @@ class DemoVotes:
         return all(given.votes >= _ENOUGH or given.is_idle for given in self._given.values())
 
     def votes(self) -> list[Vote]:
-        """Everybody's that stand."""
+        """Everybody's votes that were not taken back."""
         return self._ballots.standing()
 
     def _vote_on(self, annotator: SimulatedAnnotator, rng: Random) -> None:
@@ -117,7 +117,7 @@ class DemoVotes:
                 log.warning("a vote of %s was not taken, and is not given: %s", annotator.name, error)
 
     def _vote_once(self, annotator: SimulatedAnnotator, rng: Random, given: _Given) -> bool:
-        """Whether there was a pair. Raises SpoolError and BadInput where the vote is nowhere."""
+        """Give one vote; whether there was a pair. Raises SpoolError and BadInput where it is not stored."""
         asked = self._asker.next(annotator.name, "")
         if asked is None:
             return False
@@ -152,7 +152,7 @@ class DemoVotes:
         return quality
 
     def summary(self, latest: RewardSnapshot | None) -> dict[str, Any]:
-        """For ``summary.json``: who voted, how far they agree, and what the model makes of each."""
+        """The entry in ``summary.json``: annotators, their agreement, and the weight of each."""
         from trainers.evidence.agreement import agreement
 
         votes = self.votes()

@@ -1,4 +1,4 @@
-"""Plots that stand in a page: SVG in the page's own colours and type, so that they follow its dark mode."""
+"""Plots for a page: SVG in the page's own colours and type, so that they follow its dark mode."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-if TYPE_CHECKING:  # half a second, which is for who draws
+if TYPE_CHECKING:  # takes half a second, which only drawing needs
     from matplotlib.figure import Figure
 
 INK, QUIET, LINE, ACCENT = (f"#0{n}0{n}0{n}" for n in range(1, 5))
-"""What to draw with; each stands for a colour of ``look.css``."""
+"""Placeholders to draw with; each is replaced by a colour of ``look.css``."""
 _COLOURS = {
     INK: "var(--ink)",
     QUIET: "var(--quiet)",
@@ -44,18 +44,18 @@ class Drawing:
     title: str
     svg: Markup
     alt: str
-    """For those who cannot see it."""
+    """Text for readers who cannot see the picture."""
     caption: str
-    """How to read it."""
+    """How to read the picture."""
 
 
 def style() -> dict[Any, Any]:
-    """What ``matplotlib.rc_context`` takes while something is drawn and made SVG."""
+    """Settings for ``matplotlib.rc_context``, in force while a figure is drawn and made SVG."""
     return dict(_STYLE)
 
 
 def svg(figure: Figure) -> Markup:
-    """The picture alone, with no size of its own; hidden from screen readers, which are told its ``alt``.
+    """The SVG of the figure, without a size; hidden from screen readers, which get ``alt`` instead.
 
     The same numbers give the same text. Names in it are escaped by matplotlib.
     """

@@ -1,5 +1,4 @@
-"""What pictures of commands are drawn with: plain numbers in, PNG bytes and a text for those who cannot see
-them out."""
+"""Draws the pictures of commands, as PNG bytes with a text for readers who cannot see them."""
 
 from __future__ import annotations
 
@@ -7,7 +6,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # half a second, which is for who draws
+if TYPE_CHECKING:  # takes half a second, which only drawing needs
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
@@ -30,7 +29,7 @@ def new_figure(width_in: float, height_in: float) -> Figure:
 
 
 def whole_numbers(axis: Axis) -> None:
-    """Ticks at these alone."""
+    """Put ticks at whole numbers only."""
     from matplotlib.ticker import MaxNLocator
 
     axis.set_major_locator(MaxNLocator(integer=True))
@@ -43,7 +42,10 @@ def plain(axes: Axes, grid: str = "#e6e6e6") -> None:
 
 
 def png(figure: Figure) -> bytes:
-    """A bare Figure draws with Agg: no screen, no global state. No metadata: same numbers, same bytes."""
+    """The figure as PNG bytes; the same numbers give the same bytes, as there is no metadata.
+
+    A bare Figure draws with Agg: no screen, no global state.
+    """
     buffer = BytesIO()
     figure.savefig(buffer, format="png", facecolor="white", metadata={"Software": None})
     return buffer.getvalue()

@@ -13,17 +13,17 @@ import numpy as np
 from tribrain.figures.drawing import ACCENT, INK, LINE, QUIET, Drawing, style, svg
 from tribrain.figures.plots import new_figure, plain, whole_numbers
 
-if TYPE_CHECKING:  # half a second, which is for who draws
+if TYPE_CHECKING:  # takes half a second, which only drawing needs
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _WIDTH_IN, _HEIGHT_IN = 4.7, 2.9
-"""As wide as a phone's screen at a scale of 1, so that type is as large as it is set."""
+"""Size of a plot: as wide as a phone's screen at a scale of 1, so that type keeps its size."""
 _STYLES = ((INK, "--", "s"), (ACCENT, "-", "o"))
 _TICKS = 8
 _COURSE = "A run that has stopped keeps its best. Mean over runs; the band is its standard error."
 _FEW = 20
-"""Points up to which each is marked."""
+"""Largest number of points that each get a marker."""
 
 Values = Sequence[float | None]
 
@@ -36,7 +36,7 @@ class Curve:
     n_runs: int
     mean: tuple[float, ...]
     error: tuple[float, ...]
-    """0 for a single run, whose error nobody knows."""
+    """Standard error; 0 for a single run, whose error is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,8 @@ class LearningStep:
 def mean_curve(name: str, courses: Sequence[Values], length: int) -> Curve:
     """The mean of the courses at each of ``length`` iterations.
 
-    A course that is shorter keeps its last value: a run that has stopped keeps its best video. None counts
-    as no value, and a course without any as no run.
+    A shorter course keeps its last value: a run that has stopped keeps its best video. None counts
+    as no value, and a course without values as no run.
     """
     known = [course for course in courses if any(value is not None for value in course)]
     columns: list[list[float]] = [[] for _ in range(length)]
@@ -74,10 +74,10 @@ def mean_curve(name: str, courses: Sequence[Values], length: int) -> Curve:
 def course_plot(
     title: str, curves: Sequence[Curve], *, caption: str = "", counted: str = "iteration"
 ) -> Drawing | None:
-    """One line a group, the first of two dashed; None where no group has a run.
+    """A plot of one line per group, the first of two dashed; None where no group has a run.
 
-    ``caption`` says what a line is, and ``counted`` what it has a value of. A group looks the same whether or
-    not the others have runs.
+    ``caption`` describes a line, and ``counted`` labels the x axis. A group looks the same whether or not the
+    others have runs.
     """
     styles = _STYLES[-len(curves) :]
     drawn = [(curve, look) for curve, look in zip(curves, styles, strict=True) if curve.n_runs]
@@ -105,7 +105,7 @@ def course_plot(
 
 
 def log_loss_plot(steps: Sequence[LearningStep]) -> Drawing | None:
-    """Both log losses over trusted pairs; None where there is none yet."""
+    """A plot of both log losses over trusted pairs; None where there is none yet."""
     known = [
         (step.trusted_pairs, step.log_loss, step.log_loss_critics_mean)
         for step in steps
@@ -135,7 +135,7 @@ def log_loss_plot(steps: Sequence[LearningStep]) -> Drawing | None:
 
 
 def evidence_plot(steps: Sequence[LearningStep], opens_at: float) -> Drawing | None:
-    """The gate's evidence on a log axis; None where nothing was published yet."""
+    """A plot of the gate's evidence on a log axis; None where no snapshot has trusted pairs."""
     if not any(step.trusted_pairs for step in steps):
         return None
     from matplotlib.ticker import LogLocator, NullLocator
@@ -179,7 +179,7 @@ def _standard_error(values: Sequence[float]) -> float:
 
 
 def _mark_gate(axes: Axes, steps: Sequence[LearningStep]) -> None:
-    """Each time it is open after it was closed."""
+    """Mark each step at which the gate opens."""
     before = [False, *(step.active for step in steps)]
     opened = [step.trusted_pairs for step, was in zip(steps, before, strict=False) if step.active and not was]
     for n, pairs in enumerate(opened):

@@ -1,4 +1,4 @@
-"""The templates of page and reports: one environment, and the look that both have."""
+"""The templates of page and reports: one environment and one look for both."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOOK = Path(__file__).parent / "look"
 
 
 def environment(*folders: Path) -> Environment:
-    """Everything is text unless a template says otherwise, and what a template misses raises.
+    """A Jinja environment that escapes everything unless a template opts out; missing values raise.
 
     Templates are looked for in ``folders``, and then by their path in this package.
     """

@@ -1,4 +1,4 @@
-"""``tribrain lab experiment``: what steering by preferences is worth, measured where the truth is known."""
+"""``tribrain lab experiment``: measures what steering by preferences gains where the truth is known."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def experiment(**given: Any) -> None:
 
 
 def begun_folder(out: Path, plan: ExperimentPlan) -> ExperimentFolder[Result]:
-    """The folder of an experiment that begins or goes on. Raises BadInput."""
+    """The folder of an experiment, begun or continued. Raises BadInput."""
     folder = _folder(out)
     folder.begin(_kept(plan))
     return folder
@@ -156,14 +156,14 @@ def _folder(out: Path) -> ExperimentFolder[Result]:
 
 
 def _kept(plan: ExperimentPlan) -> dict[str, Any]:
-    """What the folder says of its plan."""
+    """The plan, as the folder records it."""
     return {"concentration": CONCENTRATION, **asdict(plan)}
 
 
 def _summary(
     plan: ExperimentPlan, seeds: range, found: Mapping[str, Sequence[Result]], measured: Mapping[str, Figures]
 ) -> dict[str, Any]:
-    """What ``experiment.json`` says."""
+    """The content of ``experiment.json``."""
 
     def told(name: str) -> dict[str, Any]:
         everything = figures(found[name], slice(None))
@@ -226,7 +226,7 @@ def _print(measured: Mapping[str, Figures], plan: ExperimentPlan, seeds: int, ou
 
 
 def percent(estimate: Estimate) -> str:
-    """Such as ``+56% [+43%, +64%]``."""
+    """The mean and its 95% interval, such as ``+56% [+43%, +64%]``."""
     low, high = estimate.ci95
     return f"{estimate.mean:+.0%} [{low:+.0%}, {high:+.0%}]"
 

@@ -1,4 +1,4 @@
-"""The experiment's picture: how quality grows in both arms, and what every condition gives."""
+"""The experiment's picture: how quality grows in both arms, and the gain in every condition."""
 
 from __future__ import annotations
 
@@ -90,7 +90,10 @@ def _draw_curves(axes: Axes, these: Figures) -> None:
 def draw_estimates(
     axes: Axes, estimates: Mapping[str, Estimate], written: str, main: Collection[str]
 ) -> None:
-    """One row an estimate from the top: the mean in figures, and its interval; ``main`` ones in colour."""
+    """Draw one row per estimate, from the top: mean and interval, the mean in figures too.
+
+    Those in ``main`` are in colour.
+    """
     plain(axes)
     for row, (name, estimate) in enumerate(estimates.items()):
         colour = MODEL if name in main else "#777777"

@@ -1,4 +1,4 @@
-"""``tribrain lab finetune``: what selected data is worth to the next simulated world model."""
+"""``tribrain lab finetune``: measures what selected data gains for the next simulated world model."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def experiment_finetune(**given: Any) -> None:
 def _summary(
     plan: FinetuneExperimentPlan, seeds: range, results: Sequence[FinetuneResult], figures: FinetuneFigures
 ) -> dict[str, Any]:
-    """What ``experiment.json`` says."""
+    """The content of ``experiment.json``."""
     return {
         "seeds": len(seeds),
         "first_seed": seeds[0],

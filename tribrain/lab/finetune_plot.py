@@ -1,4 +1,4 @@
-"""The picture of ``lab finetune``: quality over the rounds, and what the arms differ by."""
+"""The picture of ``lab finetune``: quality over the rounds, and differences between the arms."""
 
 from __future__ import annotations
 

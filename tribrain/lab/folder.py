@@ -1,6 +1,6 @@
 """The folder of an experiment: its plan, and a file for each part of a seed that is finished.
 
-Files are whole or absent, so whatever ends an experiment, the same command goes on where it was.
+Files are whole or absent, so whatever ends an experiment, the same command continues it.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from tribrain.shell.output import write_output
 _PLAN, _UNITS = "plan.json", "units"
 
 Unit = tuple[int, str]
-"""A seed, and the name of a part of what is computed for it: a condition."""
+"""A seed, and the name of one of its parts, such as a condition."""
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
 class ExperimentFolder(Generic[Result]):
-    """Raises BadInput for whatever cannot be read or written."""
+    """The folder of an experiment. Raises BadInput for whatever cannot be read or written."""
 
     path: Path
     schema: str
-    """Of the experiment, with its version."""
+    """Schema of the experiment, with its version."""
     kind: type[Result]
-    """Of the result of a unit: a dataclass."""
+    """Type of a unit's result: a dataclass."""
 
     def begin(self, plan: Mapping[str, object]) -> None:
-        """Start or go on, as ``begun`` says."""
+        """Write the plan, unless the experiment has ``begun``."""
         if not self.begun(plan):
             given = {"schema": self.schema, **plan}
             write_output(self.path / _PLAN, orjson.dumps(given, option=orjson.OPT_INDENT_2))
 
     def begun(self, plan: Mapping[str, object]) -> bool:
-        """Whether this plan is there already; a folder of another one, or of something else, is refused.
+        """Whether this plan is there already; a folder of another plan, or of something else, is refused.
 
-        More seeds are no other plan, since each stands for itself.
+        More seeds make no other plan, as each is independent of the others.
         """
         given = {"schema": self.schema, **plan}
         file = self.path / _PLAN
@@ -60,7 +60,7 @@ class ExperimentFolder(Generic[Result]):
         return False
 
     def finished(self, seeds: Iterable[int], parts: Collection[str]) -> int:
-        """How many parts of these seeds are there."""
+        """Number of parts of these seeds that are finished."""
         return sum(self.is_finished((seed, part)) for seed in seeds for part in parts)
 
     def is_finished(self, unit: Unit) -> bool:

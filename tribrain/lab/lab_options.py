@@ -1,4 +1,4 @@
-"""Options that the experiments share, and what --dry-run says of one."""
+"""Options that the experiments share, and what --dry-run prints of one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def say_experiment_plan(
     *,
     as_json: bool,
 ) -> None:
-    """What ``--dry-run`` says. Raises BadInput for a folder of another plan."""
+    """Print what an experiment would do, for ``--dry-run``. Raises BadInput for a folder of another plan."""
     verb = "go on with" if folder.begun(plan) else "begin"
     facts = {
         "out": str(folder.path),

@@ -1,4 +1,4 @@
-"""``tribrain lab votes``: how many votes a rule needs for what random ones teach."""
+"""``tribrain lab votes``: how many votes a rule needs to teach as much as random ones."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def _row(arm: Arm, figures: Mapping[Arm, Any], repetitions: int) -> tuple[str, .
 
 
 def _votes(votes: float | None, ci95: tuple[float, float | None] | None) -> str:
-    """Such as ``64 [51, 80]``."""
+    """Votes with their 95% interval, such as ``64 [51, 80]``."""
     if votes is None:
         return "not reached"
     if ci95 is None:

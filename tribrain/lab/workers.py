@@ -1,4 +1,4 @@
-"""Computes what is missing in an experiment's folder, on several processes, a seed at a time on each."""
+"""Computes the missing parts of an experiment on several processes, each a seed at a time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _POLL_S = 0.25
 
 Result = TypeVar("Result")
 SeedRun = Callable[[int], Callable[[str], Result]]
-"""Begins with a seed, and gives what computes a part of it. It is sent to other processes."""
+"""Function from a seed to one that computes a part of it. It is sent to other processes."""
 
 
 def compute(
@@ -37,10 +37,10 @@ def compute(
     *,
     says_lines: bool = False,
 ) -> None:
-    """Until every part of every seed is in the folder; progress is a bar on a terminal, else lines if asked.
+    """Compute every missing part of every seed into the folder.
 
-    The results do not depend on ``processes``, of which by default there is one a core. Each may be ended at
-    any moment, as files are whole or absent.
+    Progress is a bar on a terminal, else lines if ``says_lines``. The results do not depend on ``processes``,
+    by default one per core. Each may be ended at any moment, as files are whole or absent.
     """
     with progress(
         TextColumn("{task.description}"),
@@ -63,7 +63,7 @@ def compute(
 
 
 def _cores() -> int:
-    """Those that this process may use, where the system can tell."""
+    """Number of cores that this process may use, where the system reports it; else of all cores."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -77,7 +77,7 @@ def _compute(
 ) -> None:
     units = [(seed, part) for seed in seeds for part in parts]
     missing = {seed: [part for part in parts if not folder.is_finished((seed, part))] for seed in seeds}
-    # Never by fork: a copy of a process with threads of its own may hang.
+    # Never by fork: a copy of a process that has threads may hang.
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_begin)
     try:
         with _interrupts_blocked():
@@ -104,9 +104,9 @@ def _compute(
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """A terminal's Ctrl-C reaches every process, but the command ends its own.
+    """Block interrupts: processes started in here never get one, and the command gets it afterwards.
 
-    Processes that are started in here never hear of it, and the command does afterwards.
+    A terminal's Ctrl-C reaches every process, but the command ends its own.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -116,13 +116,13 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def _begin() -> None:
-    """In each process: they are as many as the cores already, and end with the command."""
+    """Set up a worker, which ends with the command: one thread for OpenCV, as each core has a process."""
     cv2.setNumThreads(1)
     threading.Thread(target=_end_with_the_command, daemon=True).start()
 
 
 def _end_with_the_command() -> None:
-    """A command that was killed cannot say so."""
+    """Exit when the command has ended: if it is killed, it cannot stop its workers."""
     command = multiprocessing.parent_process()
     if command is not None:
         wait_for([command.sentinel])

@@ -1,4 +1,4 @@
-"""``tribrain log backup`` and ``restore``: the whole log into a file, and onto an empty broker."""
+"""``tribrain log backup`` and ``restore``: saves the log to a file, and restores it to an empty broker."""
 
 from __future__ import annotations
 
@@ -97,15 +97,15 @@ def restore(
         archive = open_archive(file)  # before anything is asked of the broker
         given = open_kafka(bootstrap_servers, "log restore")
         settings = replace(given, replication_factor=replication_factor)
-        # Of other models than the default one, too, and before anything is written.
+        # For the groups of all models, and before anything is written.
         check_access(settings, [Right("Read", "group", name) for name in archive.contents.groups])
 
         from streams.backup.restore import restore as bring_back
 
-        # It logs an error a second while a broker is away, and the end says that once.
+        # aiokafka logs an error a second while a broker is away; the end reports it once.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
         with progress(*_BAR) as bar:
-            # Each is written and compared.
+            # Each message is written and compared.
             task = bar.add_task("write and compare", total=2 * archive.contents.records)
             restored = bring_back(settings, archive, lambda n: bar.advance(task, n))
         figures = {"restored": restored.records, "resumed": restored.resumed}

@@ -1,4 +1,4 @@
-"""``tribrain log dead-letters``: the messages that could not be used, and trying them again."""
+"""``tribrain log dead-letters``: shows messages that could not be used, and replays them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.output import progress
 
 _TOLD = 5
-"""Letters that are named in an error."""
+"""Number of letters that an error names."""
 
 
 @click.group(cls=Group)
@@ -123,7 +123,7 @@ def _pending(settings: Settings) -> list[DeadLetter]:
 
 
 def _left_out(letters: list[DeadLetter]) -> tuple[int, int]:
-    """How many are kept in part, and how many are damaged."""
+    """The number of letters that are kept in part, and of those that are damaged."""
     return sum(bool(letter.cut) for letter in letters), sum(bool(letter.damaged) for letter in letters)
 
 

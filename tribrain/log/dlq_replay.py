@@ -1,4 +1,4 @@
-"""Dead letters back to their topics: one that cannot go there stops no other."""
+"""Sends dead letters back to their topics; one that cannot be sent stops no other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LEGAL = re.compile(r"(?!\.{1,2}\Z)[a-zA-Z0-9._-]{1,249}")
 def replay_letters(
     settings: Settings, letters: Sequence[DeadLetter], on_replayed: Callable[[], object]
 ) -> dict[str, str]:
-    """Replay the letters in their order. Returns those that could not be, by name, and why."""
+    """Replay the letters in their order. The names of those that could not be, with the reason."""
     failed: dict[str, str] = {}
     left: list[tuple[str, tuple[Outgoing, Outgoing]]] = []
     of_topic: dict[str, str] = {}
@@ -44,7 +44,7 @@ def replay_letters(
 
 
 def _what_is_wrong_with(settings: Settings, topic: str) -> str:
-    """Why nothing can be written to this topic; empty where it can be. Who asks a producer waits for long."""
+    """Why nothing can be written to this topic; empty where it can be. Asking a producer takes long."""
     if not _LEGAL.fullmatch(topic):
         return f"{topic[:250]!r} is no name of a topic"
     from streams.kafka.partitions import partitions_of
@@ -59,7 +59,7 @@ def _what_is_wrong_with(settings: Settings, topic: str) -> str:
 def _send(
     settings: Settings, messages: Sequence[Outgoing], on_replayed: Callable[[], object]
 ) -> tuple[int, str | None]:
-    """How many were written, and why the next was not."""
+    """Send the messages: how many were written, and why the next was not; None where all were."""
     # Not at the top: Kafka's client takes a third of a second, and --help needs none.
     from streams.kafka.writer import produce
 

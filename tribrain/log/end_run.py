@@ -1,4 +1,4 @@
-"""``tribrain run end``: an end for runs whose own process will not send one any more."""
+"""``tribrain run end``: ends runs whose own process no longer can."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class _OpenRun:
 def _open_runs(
     messages: Iterable[StoredMessage], closed: Collection[RunRevision]
 ) -> dict[RunRevision, _OpenRun]:
-    """The runs of which no pair former has said that they are closed; what cannot be read is passed over."""
+    """Runs that no pair former has reported as closed; unreadable messages are skipped."""
     runs: dict[RunRevision, _OpenRun] = {}
     for message in messages:
         try:

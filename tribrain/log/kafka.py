@@ -135,7 +135,7 @@ def publish_trace(trace: Path, bootstrap_servers: str | None, as_json: bool) -> 
 
 
 def send_trace(settings: Settings, trace: Path) -> PublishedTrace:
-    """Send a trace to topics that are made where they are missing, and wait for it. Raises BadInput."""
+    """Create missing topics, send a trace, and wait until it has arrived. Raises BadInput."""
     from streams.kafka.topics import create_topics
     from streams.spool.publish_now import publish_trace_file
 
@@ -145,7 +145,7 @@ def send_trace(settings: Settings, trace: Path) -> PublishedTrace:
 
 
 def require_all_sent(trace: Path, published: PublishedTrace) -> None:
-    """Raises BadInput where Kafka cannot hold something of it."""
+    """Raises BadInput where Kafka cannot hold some of the events."""
     if published.refused:
         reasons = "; ".join(f"{run}: {', '.join(why)}" for run, why in published.refused.items())
         raise BadInput(f"{trace}: some events cannot be on Kafka: {reasons}")

@@ -1,4 +1,4 @@
-"""``tribrain log replay``: pairs and models again, from the log or from traces, through the live code."""
+"""``tribrain log replay``: rebuilds pairs and models from the log or traces, through the live code."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _CONNECT_S = 5.0
 _SHOWN_EVERY = 500
-"""Messages between two moves of the progress display, which costs as much as some of them."""
+"""Messages between two updates of the progress display, which costs as much as several messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +215,7 @@ def replay(**given: Any) -> None:
 
 
 def _votes_of(file: Path | None, settings: Settings) -> list[StoredMessage]:
-    """Raises BadInput where one of them cannot be used."""
+    """The file's votes as messages; none without a file. Raises BadInput where one cannot be used."""
     if file is None:
         return []
     from trainers.datasets.vote_import import votes_in
@@ -225,7 +225,7 @@ def _votes_of(file: Path | None, settings: Settings) -> list[StoredMessage]:
 
 
 def _logs_within(settings: Settings, selection: Selection) -> dict[str, OneLog]:
-    """Model to what the selected pairs can give of what was published."""
+    """Model to its published snapshots within the selection; empty where that is no prefix of the log."""
     if not selection.is_prefix:
         return {}
     from streams.snapshots.feed import read_held

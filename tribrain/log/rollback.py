@@ -1,4 +1,4 @@
-"""Going back to an earlier version of a published model: one way, for the command and for the page."""
+"""Rolls a published model back to an earlier version, for the command and for the page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def held_of_model(settings: Settings, model: str) -> Held:
-    """What the snapshots topic holds of a model. Raises BadInput where that is no snapshot."""
+    """The snapshots and checkpoints of a model on their topic. Raises BadInput where no snapshot is there."""
     # Not at the top, here and below: Kafka's client and what learns take a second, and --help needs neither.
     from streams.snapshots.feed import read_held
 
@@ -31,10 +31,10 @@ def held_of_model(settings: Settings, model: str) -> Held:
 
 
 def roll_back(settings: Settings, model: str, version: int, reason: str) -> int:
-    """Write the event that takes a model back to ``version``; gives the version that it has now.
+    """Write the event that takes a model back to ``version``; returns the version that it has now.
 
-    Raises BadInput where it never had that version, or could not go on from it, and where the broker does
-    not take the event. Learning the log again up to a version that is not held takes time.
+    Raises BadInput where it never had that version, or could not go on from it, and where the broker
+    refuses the event. A version that is not stored is learnt again from the log, which takes time.
     """
     from streams.kafka.writer import produce
     from trainers.online.learner import OnlineLearner
@@ -49,7 +49,7 @@ def roll_back(settings: Settings, model: str, version: int, reason: str) -> int:
         raise BadInput(
             f"model {model!r} never had version {version}; tribrain log snapshots list shows some that it had"
         )
-    # Where this raises, the trainer could not go on from it, either.
+    # Where this raises, the trainer could not go on from that state, either.
     OnlineLearner.from_state(model, earlier.state).check_learner(recipe_of_snapshot(newest))
     event = rollback_to(earlier, reason)
     list(produce(settings, [Outgoing(settings.pairs_topic, model.encode(), encode(event))]))
@@ -57,7 +57,7 @@ def roll_back(settings: Settings, model: str, version: int, reason: str) -> int:
 
 
 def _checkpoint(settings: Settings, version: int, log: OneLog) -> Checkpoint | None:
-    """The state at this version: as it is held, else learnt again; None where there never was one."""
+    """The state at this version: as stored, else learnt again; None where there never was one."""
     from streams.kafka.reader import read_topic
     from trainers.processing.relearn import learn_up_to
 

@@ -1,4 +1,4 @@
-"""``tribrain log snapshots``: what was published, and whether the log really gives it."""
+"""``tribrain log snapshots``: shows published models, checks them against the log, and rolls back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``tribrain log spool``: what waits on this computer for Kafka, and sending it."""
+"""``tribrain log spool``: shows and sends the events that wait on this computer for Kafka."""
 
 from __future__ import annotations
 
@@ -103,9 +103,9 @@ def flush(
 
 
 def _spools_at(path: Path, folder: Path | None) -> tuple[Path, list[Path]]:
-    """Of a run's folder its spool, wherever that is, and its others; else the file that was named.
+    """The spool of a run's folder, wherever that is, and the run's other spools; else the named file.
 
-    Where the one in use is not there, as nothing waits in it, another one takes its place.
+    If the spool in use is not there, as nothing waits in it, another one takes its place.
     """
     if not path.is_dir():
         return path, []
@@ -122,7 +122,7 @@ def _say_others(others: Sequence[Path]) -> None:
 
 
 def _send(settings: Settings, opened: Spool, total: int) -> str | None:
-    """Why something that Kafka would take is left, in one line; None where nothing is."""
+    """Send the events. Why some that Kafka would take are left, in one line; None where none are."""
     if not total:
         return None
     # Not at the top: Kafka's client takes a third of a second, and the spool itself needs none.

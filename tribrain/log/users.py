@@ -1,4 +1,4 @@
-"""``tribrain log users``: who may log in to Kafka, each with the least rights of what it runs."""
+"""``tribrain log users``: creates Kafka users, each with only the rights that its commands need."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def create(
 def _passwords(
     settings: Settings, out: Path, users: Sequence[_User], new_passwords: bool
 ) -> dict[str, Secret]:
-    """User to the password that it keeps."""
+    """Passwords that are kept, by user. Raises BadInput for an existing user without a login file."""
     from streams.kafka.users import users_there
 
     found = {user.name: password_in(out / user.name, user.name) for user in users}
@@ -159,7 +159,7 @@ def _passwords(
 
 
 def _users(given: Sequence[str], called: Callable[[Sequence[str]], tuple[str, ...]]) -> list[_User]:
-    """``called`` gives today's words of a command for those that were typed."""
+    """The users in the texts of --user; ``called`` gives the current words of a command that was typed."""
     found: dict[str, _User] = {}
     for text in given:
         name, equals, rest = text.partition("=")

@@ -1,4 +1,4 @@
-"""``tribrain log verify``: the pairs topic, the newest snapshot and a replay, compared."""
+"""``tribrain log verify``: compares the pairs topic, the newest snapshot and a replay."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def state_of(
 ) -> list[StateReport]:
     """The reports on what Kafka holds now; ``on_message`` is called for every message that is read.
 
-    May be asked while trainers are at work. Raises BadInput where a topic is missing or the broker is away.
+    May be called while trainers run. Raises BadInput where a topic is missing or the broker is away.
     """
     # Not at the top: Kafka's client and what learns take a second to load, and --help needs none of it.
     from streams.kafka.closed_runs import committed_offsets
@@ -93,7 +93,7 @@ def state_of(
             yield message
 
     committed = committed_offsets(settings, trainer_group(settings, rules.model), settings.votes_topic)
-    # Backwards: what a snapshot has learnt, the pairs that are read after it have, and so do the traces.
+    # In reverse: pairs read after a snapshot include all that it has learnt, and so do the traces.
     held = {name: of_model for name, of_model in read_held(settings).items() if rules.learns(name)}
     with ExitStack() as opened:
         pairs = list(passed(settings.pairs_topic))

@@ -1,4 +1,4 @@
-"""``tribrain log vote``: votes of people from a file onto Kafka, and from Kafka into a file."""
+"""``tribrain log vote``: imports people's votes from a file to Kafka, and exports them."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def _ids(unknown: Mapping[Place, Sequence[Vote]]) -> set[int]:
 
 
 def _waiting(unknown: Mapping[Place, Sequence[Vote]]) -> str:
-    """How many votes wait for candidates, and for which."""
+    """Lines on how many votes wait for candidates, and for which."""
     lines = [
         f"  iteration {iter_idx} of run {run_id!r}: {counted(len(votes), 'vote')}"
         for (run_id, iter_idx), votes in unknown.items()
@@ -203,7 +203,7 @@ def _read(file: Path, file_format: _Format, runs: Sequence[Path]) -> VoteFile:
 
 
 def _keep(file: Path, file_format: _Format, read: VoteFile) -> Path | None:
-    """Write what cannot be used beside the file, as it was; None where all can."""
+    """Write unusable votes, unchanged, to a file beside ``file``; its path, or None if all are usable."""
     from trainers.datasets.vote_files import unusable_as_csv
 
     if not read.unusable:
@@ -243,7 +243,7 @@ def _export(out: Path, settings: Settings, *, as_json: bool) -> None:
 
 
 def _on_kafka(settings: Settings) -> tuple[list[Vote], int, int]:
-    """The votes of the topic, the first of each id; how many messages repeat one, and how many are none."""
+    """The topic's votes, the first of each id; the number of repeated ones, and of unreadable messages."""
     from streams.kafka.reader import read_topic
     from streams.messages.codec import ContractError, decode_vote
 

@@ -16,7 +16,7 @@ _OBS = "compose/obs"
 
 
 def files() -> Mapping[str, bytes]:
-    """Path in the repository to content."""
+    """Content of each file that is made, by its path in the repository."""
     return {
         f"{_OBS}/prometheus.yml": as_yaml(prometheus.configuration(), _MADE),
         f"{_OBS}/{prometheus.RULES}": as_yaml(prometheus.rules(), _MADE),
@@ -34,7 +34,7 @@ def _as_json(value: object) -> bytes:
 
 
 def main() -> None:
-    """Write all of them."""
+    """Write all files that are made from the lists."""
     parser = argparse.ArgumentParser(prog="python -m tribrain.observability", description=__doc__)
     parser.add_argument("--root", type=Path, default=Path(), help="The folder of the repository.")
     root = parser.parse_args().root

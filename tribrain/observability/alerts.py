@@ -11,29 +11,29 @@ Severity = Literal["critical", "warning"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """Series of one sample a minute, in promtool's notation, by which an alert is tried."""
+    """Series of one sample a minute, in promtool's notation, that test an alert."""
 
     series: Mapping[str, str]
     labels: Mapping[str, str] = field(default_factory=dict)
-    """Of the alert that fires, beside its severity."""
+    """Labels of the alert that fires, beside its severity."""
     quiet_min: int = 0
-    """Minute at which it does not fire yet."""
+    """Minute at which the alert does not fire yet."""
     fires_min: int
     resolves_min: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """One alert."""
+    """An alert: its rule, its explanation and its test."""
 
     name: str
     expr: str
     for_min: int
-    """Minutes for which it must hold."""
+    """Minutes for which ``expr`` must hold before the alert fires."""
     severity: Severity
     summary: str
     means: str
-    """For the person who is called."""
+    """Explanation for the person on call."""
     do: str
     """The first things to look at."""
     case: Case

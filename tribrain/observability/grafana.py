@@ -1,4 +1,4 @@
-"""Grafana's dashboard, and where it finds that and Prometheus."""
+"""Grafana's dashboard, and the files by which it finds the dashboard and Prometheus."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _COLUMNS, _WIDTH, _HEIGHT = 24, 8, 8
 
 
 def data_source() -> dict[str, Any]:
-    """Prometheus, as compose calls it."""
+    """The data source: Prometheus, by its name in compose."""
     return {
         "apiVersion": 1,
         "datasources": [
@@ -29,7 +29,7 @@ def data_source() -> dict[str, Any]:
 
 
 def dashboards() -> dict[str, Any]:
-    """The folder with the dashboard."""
+    """The provider of the dashboard: a folder."""
     return {
         "apiVersion": 1,
         "providers": [
@@ -45,7 +45,7 @@ def dashboards() -> dict[str, Any]:
 
 
 def dashboard() -> dict[str, Any]:
-    """Rows of panels, three side by side."""
+    """The dashboard: rows of panels, three side by side."""
     panels: list[dict[str, Any]] = []
     y = 0
     for row in ROWS:

@@ -50,7 +50,7 @@ Each alert is tested by a fault in the real component: it fires then, and not be
 
 
 def metrics_page() -> str:
-    """Every metric, by who exposes it."""
+    """The page of every metric, by the service that exposes it."""
     parts = [_METRICS]
     everybody = [metric for metric in METRICS if metric.services == SERVICES]
     parts.append(_table("Every process", everybody))
@@ -61,7 +61,7 @@ def metrics_page() -> str:
 
 
 def alerts_page() -> str:
-    """Every alert, with what it means and what to do."""
+    """The page of every alert, with what it means and what to do."""
     return "\n".join([_ALERTS, *map(_section, ALERTS)])
 
 

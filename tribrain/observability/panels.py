@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """Lines over time."""
+    """A panel of lines over time."""
 
     title: str
     queries: Mapping[str, str]
     """Query to its legend; ``{{label}}`` is the label's value."""
     unit: str = "short"
-    """As Grafana calls it."""
+    """Unit of the values, by Grafana's name for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PanelRow:
-    """Panels that belong together."""
+    """A titled row of panels that belong together."""
 
     title: str
     panels: tuple[Panel, ...]

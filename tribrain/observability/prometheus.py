@@ -7,14 +7,14 @@ from typing import Any
 from tribrain.observability.alerts import ALERTS, Alert
 
 PORT = 9464
-"""Of every service's metrics, inside its container."""
+"""Port of every service's metrics, inside its container."""
 JOBS = {"trainer": "trainer", "text": "text", "lora": "lora", "page": "ui"}
-"""Jobs, and what compose calls their services."""
+"""Job to the name of its service in compose."""
 RULES = "rules.yml"
 
 
 def configuration() -> dict[str, Any]:
-    """A service that is not started has no name, and is no target."""
+    """Prometheus' configuration; a service that is not started has no DNS name, and is no target."""
     return {
         "global": {"scrape_interval": "15s", "evaluation_interval": "15s"},
         "rule_files": [RULES],
@@ -29,12 +29,12 @@ def configuration() -> dict[str, Any]:
 
 
 def rules() -> dict[str, Any]:
-    """All alerts, in one group."""
+    """The rules of all alerts, in one group."""
     return {"groups": [{"name": "tribrain", "rules": [_rule(alert) for alert in ALERTS]}]}
 
 
 def rule_tests() -> dict[str, Any]:
-    """Each alert fires in its case, and resolves."""
+    """Tests for promtool that each alert fires in its case, and resolves."""
     return {
         "rule_files": [RULES],
         "evaluation_interval": "1m",
@@ -43,7 +43,7 @@ def rule_tests() -> dict[str, Any]:
 
 
 def rule_test(alert: Alert, name: str = "") -> dict[str, Any]:
-    """For promtool: the alert is quiet, fires and resolves as its case says."""
+    """A test for promtool that the alert is quiet, fires and resolves as in its case."""
     case = alert.case
     labels = {"severity": alert.severity, **case.labels}
     fires = {"exp_labels": labels, "exp_annotations": _annotations(alert)}
@@ -59,7 +59,7 @@ def rule_test(alert: Alert, name: str = "") -> dict[str, Any]:
 
 
 def anchor(alert: Alert) -> str:
-    """Where the docs speak of it."""
+    """Path and anchor of the alert's section in the docs."""
     return f"docs/reference/alerts.md#{alert.name.lower()}"
 
 

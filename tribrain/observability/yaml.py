@@ -1,4 +1,4 @@
-"""Dicts, lists, texts and numbers as YAML that a person reads; every text stands in quotes, as in JSON."""
+"""Dicts, lists, texts and numbers as readable YAML; texts but plain words are quoted, as in JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _OTHER_MEANING = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
 
 
 def as_yaml(value: object, comment: str) -> bytes:
-    """One document, with a line of comment before it."""
+    """``value`` as one YAML document, after a line of comment."""
     return (f"# {comment}\n" + "\n".join(_lines(value)) + "\n").encode()
 
 

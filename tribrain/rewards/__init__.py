@@ -1,1 +1,1 @@
-"""Reward models offline: trained of pairs, explained, and measured."""
+"""Reward models offline: trained on pairs, explained, and measured."""

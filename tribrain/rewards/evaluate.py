@@ -1,4 +1,4 @@
-"""``tribrain reward evaluate``: how good learners, or a finished model, are on pairs kept apart."""
+"""``tribrain reward evaluate``: how good learners, or a finished model, are on held-out pairs."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def evaluate_rm(**given: Any) -> None:
 def _of_model(
     model: Path, base: str | None, holdout: Path, dimension: str
 ) -> tuple[list[PreferencePair], dict[str, Measured], int]:
-    """The pairs kept apart, what the model predicts of them, and how many it has learnt. Raises BadInput."""
+    """The held-out pairs, the model's predictions, and how many pairs it has learnt. Raises BadInput."""
     snapshot = None if model.is_dir() else read_reward(model)
     if dimension and not isinstance(snapshot, RewardSnapshot):
         raise BadInput(
@@ -191,7 +191,7 @@ class _RewardOfTexts(Protocol):
 
 
 def _predicted(reward: _RewardOfTexts, holdout: Path) -> tuple[list[PreferencePair], NDArray[np.float64]]:
-    """The pairs kept apart, each with its task, and P(chosen ≻ rejected) (n,) of them. Raises BadInput."""
+    """The held-out pairs, each with its task, and P(chosen ≻ rejected) (n,) of each. Raises BadInput."""
     unseen = [
         replace(pair, run_id="", task_id=task_of_text(pair)) for pair in _pairs(holdout, read=read_text_pairs)
     ]
@@ -206,7 +206,7 @@ def _predicted(reward: _RewardOfTexts, holdout: Path) -> tuple[list[PreferencePa
 def _of_text_model(
     snapshot: TextSnapshot, holdout: Path
 ) -> tuple[list[PreferencePair], dict[str, Measured], int]:
-    """As ``_of_model``, of one that ``serve text`` or ``reward train-text`` has made."""
+    """Like ``_of_model``, for a model that ``serve text`` or ``reward train-text`` has made."""
     from trainers.text.reward import NgramReward
 
     reward = NgramReward(snapshot)
@@ -217,7 +217,7 @@ def _of_text_model(
 def _pairs(
     path: Path, dimension: str = "", read: Callable[[Path], list[PairMessage]] = read_pairs
 ) -> list[PreferencePair]:
-    """Those on the dimension, with names of tasks that tell models and files apart left as they are.
+    """The file's pairs on the dimension, each with a task: its own, or else its run.
 
     Raises BadInput.
     """
@@ -233,7 +233,7 @@ def _pairs(
         raise BadInput(f"{path}: none of its pairs is on {wanted!r}; give --dimension: {others}")
     if others:
         click.echo(f"{path}: pairs on {others} are left out; --dimension measures one of them", err=True)
-    # A run is a task where the pairs say no other.
+    # A pair without a task gets its run as the task.
     return [replace(pair, task_id=pair.task_id or pair.run_id) for pair in found]
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation on held-out pairs says: a table of figures, and warnings."""
+"""Prints an evaluation on held-out pairs: a table of figures, and warnings."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from streams.errors import counted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Of pairs, by their names in --json."""
+    """Numbers of pairs, by their names in --json."""
 
     n_train: int
     n_test: int
     n_ties: int
     n_critic_labels: int
-    """Held-out pairs whose label is the critics' own score."""
+    """Number of held-out pairs whose label is the critics' own score."""
     n_shared_tasks: int | None
-    """None for a finished model, whose tasks are not known."""
+    """Number of tasks in both files; None for a finished model, whose tasks are not known."""
 
 
 def print_table(results: Mapping[str, Mapping[str, Any]], counts: Counts) -> None:
-    """``results``: name of a learner or model to its ``figures``."""
+    """Print the table; ``results`` is the name of a learner or model to its ``figures``."""
     kinds = {"ties": counts.n_ties, "labels by the critics": counts.n_critic_labels}
     of_which = "; ".join(f"{kind}: {n:,}" for kind, n in kinds.items() if n)
     pairs = counted(counts.n_test, "pair") + (f" ({of_which})" if of_which else "")
@@ -51,7 +51,7 @@ def print_table(results: Mapping[str, Mapping[str, Any]], counts: Counts) -> Non
 
 
 def warn(results: Mapping[str, Mapping[str, Any]], counts: Counts) -> None:
-    """Says on standard error where the figures mean less than they seem to."""
+    """Warn on standard error where the figures mean less than they seem to."""
     if counts.n_critic_labels:
         click.echo(
             f"held-out labels that are the critics' own scores: {counts.n_critic_labels:,} of "

@@ -1,4 +1,4 @@
-"""Which critics and contexts a reward model trusts, and how surely."""
+"""``tribrain reward explain``: which critics and contexts a reward model trusts, and how surely."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``tribrain reward train-lora``: a LoRA text reward model of preference pairs."""
+"""``tribrain reward train-lora``: trains a LoRA text reward model on preference pairs."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ def _pairs(paths: Sequence[Path]) -> list[PreferencePair]:
 
 
 def _cores() -> int:
-    """Those that this process may use, where the system can tell."""
+    """Number of cores that this process may use, where the system reports it; else of all cores."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

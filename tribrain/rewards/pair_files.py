@@ -1,4 +1,4 @@
-"""Files of pairs, as commands learn from them and measure on them."""
+"""Reads files of pairs, for commands that learn from them or measure on them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from trainers.pairs.superseded import without_superseded
 
 
 def read_current(paths: Iterable[Path], read: Callable[[Path], list[PairMessage]]) -> list[PairMessage]:
-    """What ``read`` gives of the files, in their order, without pairs of scores that a rescoring replaced.
+    """The messages of the files, in their order, without pairs of scores that a rescoring replaced.
 
-    Says on standard error how many those are. Raises BadInput.
+    ``read`` reads one file. The number left out is printed on standard error. Raises BadInput.
     """
     paths = list(paths)
     kept, left_out = without_superseded([message for path in paths for message in read(path)])

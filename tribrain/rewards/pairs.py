@@ -1,4 +1,4 @@
-"""Offline: pairs of a finished run, and a reward model of pairs."""
+"""``tribrain pairs export`` and ``reward train``: pairs of a finished run, and a reward model of pairs."""
 
 from __future__ import annotations
 
@@ -144,5 +144,5 @@ def train_preference_rm(
 
 
 def _given(messages: Sequence[PairMessage], model: str) -> int:
-    """Pairs for the model that are not taken back."""
+    """Number of pairs for the model that are not taken back."""
     return sum(isinstance(pair, PreferencePair) and pair.model == model for pair in standing(messages))

@@ -1,4 +1,4 @@
-"""What learning from preferences is worth in picking the best of k candidates."""
+"""``tribrain reward picks``: measures what preferences gain in picking the best of k candidates."""
 
 from __future__ import annotations
 
@@ -89,7 +89,10 @@ def evaluate_picks(
 
 
 def _figures(picks: Picks, judge: Judge, preference_weight: float, seed: int) -> dict[str, Any]:
-    """``human_score`` is in standard deviations from the candidates' mean, ``…_raw`` in its own unit."""
+    """The figures for --json.
+
+    ``human_score`` is in standard deviations from the candidates' mean, ``human_score_raw`` in its own unit.
+    """
     policies = {
         policy: {
             **asdict(curve),
@@ -138,7 +141,7 @@ def _by_k(
     policies: Sequence[Policy],
     values: Callable[[PolicyCurve], Iterable[tuple[float, Interval | None]]],
 ) -> str:
-    """A line for each k, a column for each policy."""
+    """A table with a line for each k and a column for each policy."""
     sides = [list(map(_with_interval, values(picks.policies[policy]))) for policy in policies]
     tasks = map(str, picks.tasks_per_k)
     return columns(

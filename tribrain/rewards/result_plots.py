@@ -1,4 +1,4 @@
-"""Pictures of what was measured: which candidate a reward picks, and what a reward model has learnt."""
+"""Pictures of results: the picks of a reward, its effects, and how reliable learners are."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NAME_CHARS = 44
 
 
 def picks_plot(picks: Picks) -> Picture:
-    """Left the human score of every policy's pick over k, right what it gains on the critics' mean."""
+    """Left: the human score of every policy's pick over k; right: its gain over the critics' mean."""
     figure = new_figure(10.4, 4.2)
     left, right = figure.subplots(1, 2)
     for axes, title in ((left, "the candidate that is picked"), (right, "compared with the critics' mean")):
@@ -87,7 +87,10 @@ _POINT = "point estimate, no interval"
 
 
 def reliability_plot(curves: Mapping[str, Sequence[tuple[float, float, int]]]) -> Picture:
-    """Per learner (mean confidence, share that was right, pairs) of each bin; the diagonal is honest."""
+    """A reliability diagram: on the diagonal, a learner is right as often as it is confident.
+
+    ``curves`` maps a learner to (mean confidence, share that was right, pairs) of each bin.
+    """
     figure = new_figure(5.8, 4.6)
     axes = figure.add_subplot()
     plain(axes)
@@ -104,7 +107,7 @@ def reliability_plot(curves: Mapping[str, Sequence[tuple[float, float, int]]]) -
 
 
 def effect_text(effect: Effect) -> str:
-    """``×1.42 [1.10, 1.83]``, or without the interval where there is none."""
+    """The odds ratio, such as ``×1.42 [1.10, 1.83]``; without the interval where there is none."""
     ratio = f"×{ratio_text(effect.odds_ratio)}"
     if effect.odds_ratio_ci95 is None:
         return ratio

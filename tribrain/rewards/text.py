@@ -1,4 +1,4 @@
-"""``tribrain reward train-text``: a text reward model of pairs, without PyTorch."""
+"""``tribrain reward train-text``: trains a text reward model on pairs, without PyTorch."""
 
 from __future__ import annotations
 

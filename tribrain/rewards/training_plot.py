@@ -1,4 +1,4 @@
-"""How the training of a text reward model went, as a picture."""
+"""The picture of a text reward model's training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tribrain.figures.plots import CRITICS, MODEL, Picture, new_figure, plain, p
 
 
 def training_plot(history: Mapping[str, Any], baselines: Mapping[str, float]) -> Picture:
-    """Left the loss over the steps, right the held-out accuracy beside that of the baselines.
+    """Left: the loss over the steps; right: the held-out accuracy beside that of the baselines.
 
     ``history`` is that of ``reward.json``; ``baselines`` are their held-out accuracies.
     """

@@ -65,7 +65,7 @@ _TASK = option_group(
 
 
 def run_options(*world: Decorator, name_on_kafka: str = "--model") -> Callable[[_C], _C]:
-    """What every command of one run takes; ``world`` are the options of its world model.
+    """The options of every command of one run; ``world`` are those of its world model.
 
     ``name_on_kafka`` is the earlier spelling of the reward model's name there.
     """
@@ -155,7 +155,7 @@ def run_subprocess(cmd: str, image: Path | None, timeout_s: float, **given: Any)
 
 
 def fields_of(kind: Any, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What is ``given`` for fields of the dataclass ``kind``, and the rest."""
+    """Split ``given`` into the values for fields of the dataclass ``kind``, and the rest."""
     names = {field.name for field in fields(kind)}
     own = {name: value for name, value in given.items() if name in names}
     return own, {name: value for name, value in given.items() if name not in names}
@@ -181,12 +181,12 @@ class RunOptions:
 
 
 def run_world(world: WorldModel, given: RunOptions, lines: GeneratorLines | None = None) -> None:
-    """One run of a world model, or what is left of it. ``lines`` are shown while it runs.
+    """Run a world model, or finish a run that was begun. ``lines`` are shown meanwhile.
 
     Raises BadInput, NothingMade, and KeyboardInterrupt once the end is recorded.
     """
     goal, seed, out, run_id = given.goal, given.seed, given.out, given.run_id
-    PromptState(goal)  # says what is wrong with it before anything is written, as the next lines do
+    PromptState(goal)  # raises BadInput before anything is written, as the next lines do
     shared = SharedController(given.controller)
     shared.known()
     context = click.get_current_context()

@@ -1,4 +1,4 @@
-"""The critics that a command takes: their options, what is made of them, and what they cannot see."""
+"""The critics of a command: their options, the critics made from them, and a note on their limits."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ CRITIC_OPTIONS = (
         "--no-pixel-critics",
         is_flag=True,
         help="Leave out the built-in critics, which measure pixels and know nothing of the task:\n\n"
-        # Click leaves a paragraph as it is behind \b; so many characters stand beside the option's name.
+        # Click does not rewrap a paragraph behind \b; 44 characters fit beside the option's name.
         "\b\n"
         + _listed(f"{critic.name}: {critic.sees}" for critic in default_critics())
         + "\n\nFor goal_reached, the goal has to be one of these sentences, with a colour and a noun (the "
@@ -69,6 +69,6 @@ def open_critics(
 
 
 def say_who_judges(critics: Sequence[AnyCritic]) -> None:
-    """On standard error, where it is only the built-in critics; once all input was found to be good."""
+    """Note on standard error where only built-in critics judge; to be called once all input is checked."""
     if not any(isinstance(critic, VideoCritic) for critic in critics):
         click.echo(PIXELS_ALONE, err=True)

@@ -1,4 +1,4 @@
-"""A run that has ended, as its folder has it, and what is written of it when it is judged again."""
+"""A run that has ended, read from its folder, and the revision written when it is judged again."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from tribrain.story.traced_run import is_original
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedRun:
-    """What the newest revision of a run says."""
+    """The newest revision of a run."""
 
     folder: Path
     raw: bytes
-    """Of its trace, with the end that a trace of TriBrain 0.6.2 lacks."""
+    """Bytes of its trace, with the end that a trace of TriBrain 0.6.2 lacks."""
     events: tuple[TraceEvent, ...]
-    """By ``iter_idx``, each once."""
+    """Events in the order of ``iter_idx``, one for each."""
     end: RunEnd
     next_revision: int
 
     @classmethod
     def read(cls, folder: Path) -> FinishedRun:
-        """Raises BadInput for what is no finished run, or more than one."""
+        """The run in ``folder``. Raises BadInput where that holds no finished run, or more than one."""
         trace = folder / "trace.jsonl"
         lines = read_trace_lines(trace)
         messages = [message for _, message in lines]
@@ -76,7 +76,7 @@ class FinishedRun:
         return required_by(self.end).union(settings_in(self.folder).get("required", ()))
 
     def require_known(self, required: Sequence[str], critics: Iterable[str]) -> None:
-        """Raises BadInput for the name of no critic."""
+        """Raises BadInput where a required name is that of no critic."""
         known = {*critics, *(r.critic_name for event in self.events for r in event.critic_results)}
         if unknown := sorted(set(required) - known):
             raise BadInput(
@@ -86,7 +86,7 @@ class FinishedRun:
     def write(
         self, judged: Mapping[int, Sequence[CriticResult]], required: Iterable[str]
     ) -> tuple[TraceEvent, ...]:
-        """The next revision, whole, at the end of the trace; its events. Raises BadInput."""
+        """Append the next revision to the trace, whole or not at all; its events. Raises BadInput."""
         settings = settings_in(self.folder)
         events, end = revised(
             self.events,
@@ -104,7 +104,7 @@ class FinishedRun:
 
 
 def _policy_of(settings: Mapping[str, Any]) -> PreferencePolicy:
-    """By which the run was steered, as far as its folder says."""
+    """The policy by which the run was steered, as far as its folder records it."""
     if "preference_weight" not in settings:
         return PreferencePolicy()
     return PreferencePolicy(

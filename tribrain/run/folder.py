@@ -1,4 +1,4 @@
-"""The folder of one run: what is there, and whether it may be written to or removed."""
+"""The folder of one run: what it holds, and whether it may be written to or removed."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class RunFolder:
     path: Path
 
     def require_own(self, *, fresh: bool) -> None:
-        """Raises BadInput where a run would write over what no run has written.
+        """Raises BadInput where a run would overwrite what no run has written.
 
-        Without ``fresh``, also for a run of which the plan is not known, as it cannot go on.
+        Without ``fresh``, also where the plan of a run is not known, as that run cannot go on.
         """
         trace = self.path / _TRACE
         if not fresh and not (self.path / PLAN_NAME).is_file() and trace.exists():
@@ -63,7 +63,7 @@ class RunFolder:
                 )
 
     def begin(self, plan: RunPlan, *, run_id: str | None, fresh: bool) -> RunPlan:
-        """Start or go on; gives the plan that is in force. ``run_id`` is one that the user chose."""
+        """Start or continue a run; the plan in force. ``run_id`` is one that the user chose."""
         if fresh:
             self._clear(run_id)
         if (found := self.begun(plan, run_id)) is not None:
@@ -72,7 +72,7 @@ class RunFolder:
         return plan
 
     def begun(self, plan: RunPlan, run_id: str | None) -> RunPlan | None:
-        """The plan of a run that is there. Raises BadInput where it is not the same as this one."""
+        """The plan of the run that is there, or None. Raises BadInput where it differs from ``plan``."""
         if not (self.path / PLAN_NAME).is_file():
             return None
         found = self._plan()
@@ -86,7 +86,7 @@ class RunFolder:
         return found
 
     def recorded(self) -> int:
-        """Lines in the trace, of which a cut-off one is none."""
+        """Number of whole lines in the trace."""
         trace = self.path / _TRACE
         return read_bytes(trace).count(b"\n") if trace.is_file() else 0
 
@@ -114,7 +114,7 @@ class RunFolder:
         return sorted(path for path in self.path.glob("iter_*") if _CANDIDATE.fullmatch(path.name))
 
     def _recorded_indices(self) -> Set[int]:
-        """Of the candidates in the trace, which may be damaged."""
+        """Indices of the candidates in the trace, which may be damaged."""
         trace = self.path / _TRACE
         return {int(idx) for idx in _RECORDED.findall(read_bytes(trace))} if trace.is_file() else set()
 
@@ -133,7 +133,7 @@ class RunFolder:
             end_programs(folder)
         rewards = self.path / "rewards"
         try:
-            # In this order: half of it cannot go on, and is still known as what is left of a run.
+            # In this order, half of a run cannot go on, and is still recognised as what is left of one.
             for name in (_TRACE, PLAN_NAME, CONFIG_NAME, ADDED, RESCORING):
                 (self.path / name).unlink(missing_ok=True)
             for folder in folders:
@@ -149,7 +149,7 @@ class RunFolder:
 
 
 def _is_of_a_run(folder: Path, recorded: Set[int]) -> bool:
-    """Whether a candidate was or could be made there; ``recorded`` are those of the run's trace."""
+    """Whether a candidate was or could be made there; ``recorded`` are the indices in the run's trace."""
     if folder.is_symlink() or not folder.is_dir():
         return False
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}

@@ -1,4 +1,4 @@
-"""What generators print, as far as it tells a person that they are at work."""
+"""Shows what generators print, so that a person sees that they are at work."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _EVERY_S = 30.0
 class GeneratorLines:
     """Shows the newest line of a candidate's generator; called from any thread.
 
-    Beside a progress bar, where there is one. Else, as in the log of a job, on standard error: the first line
-    of a candidate, and then one every half minute.
+    They appear beside a progress bar, where there is one. Else, as in the log of a job, they go to standard
+    error: the first line of a candidate, and then one every half minute.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

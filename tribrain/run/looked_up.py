@@ -1,4 +1,4 @@
-"""What Kafka knows of a run that is about to make its next video: that it has ended, or is another's."""
+"""Looks up on Kafka whether a run that is about to make its next video has ended, or is another's."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _TIMEOUT_S = 10.0
 def look_on_kafka(
     settings: Settings | None, run_id: str, *, is_named: bool = False
 ) -> Callable[[Sequence[TraceEvent]], Collection[int]]:
-    """``look`` of ``run_or_resume``, at the broker of these settings, if there is one.
+    """The ``look`` of ``run_or_resume``, at the broker of these settings, if there is one.
 
-    ``is_named`` says that the user chose the id, which another run may have, too.
+    ``is_named`` means that the user chose the id, which another run may have, too.
     """
     return _nowhere if settings is None else _Look(settings, run_id, is_named)
 
@@ -36,7 +36,7 @@ class _Look:
     is_named: bool
 
     def __call__(self, recorded: Sequence[TraceEvent]) -> Collection[int]:
-        """The iterations that are on Kafka.
+        """The iterations of the run that are on Kafka.
 
         Where they cannot be looked up, a line on standard error says so, and the run goes on. Raises
         CannotContinue if the run's end is there, and BadInput if another run with this id is.

@@ -1,4 +1,4 @@
-"""Where the metrics of a process that makes runs are read; of several runs it shows the sums."""
+"""The metrics of a process that makes runs; those of several runs are summed."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 
 class RunMetrics:
-    """Counts what the runs of this process make."""
+    """Counts and exposes the videos, failures and spools of this process's runs."""
 
     def __init__(self, instruments: Instruments, feed: SnapshotFeed | None, critics: Iterable[str]) -> None:
         self._publisher: TracePublisher | None = None
         self._left: SpoolStatus | None = None
-        """What the last run left in its spool."""
+        """Status of the spool that the last run left."""
         self._folders: dict[str, Path] = {}
         self._refused = 0
-        """Of runs that are over."""
+        """Number of events that the spools of finished runs refused."""
         self._candidates = {"judged": 0, "failed": 0}
         self._critic_failures = Counter(dict.fromkeys(critics, 0))
         expose_spool(instruments, lambda: self._left if (sends := self._publisher) is None else sends.status)
@@ -44,18 +44,18 @@ class RunMetrics:
         )
 
     def begin(self, out: Path, publisher: TracePublisher | None, spool: Path | None) -> None:
-        """A run in the folder ``out`` begins, which publishes through ``publisher`` where there is one."""
+        """Begin a run in the folder ``out``, which publishes through ``publisher`` where there is one."""
         self._folders = {"run": out} | ({} if spool is None else {"spool": spool.parent})
         self._publisher = publisher
 
     def end(self) -> None:
-        """The run is over; what it has left in its spool is still shown."""
+        """End the run; what it has left in its spool is still shown."""
         if self._publisher is not None:
             self._refused += sum(self._publisher.refused.values())
             self._left, self._publisher = self._publisher.status, None
 
     def took(self, event: TraceEvent) -> None:
-        """An iteration of the run."""
+        """Count an iteration of the run."""
         is_judged = bool(event.critic_results)
         self._candidates["judged" if is_judged else "failed"] += 1
         for result in filter(is_missing, event.critic_results):

@@ -1,4 +1,4 @@
-"""What decides how a run comes out, as it is kept and compared, so that only the same goes on."""
+"""Saves and compares the options that decide a run's outcome, so that only the same run goes on."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ PLAN_SCHEMA = "tribrain.run/1"
 PLAN_NAME = "run.json"
 _SUITE_PLAN = "suite.json"
 CONFIG_NAME = "config.toml"
-"""What the folder of a run, or of a suite, keeps of its options."""
+"""Name of the file in which the folder of a run, or of a suite, keeps its options."""
 
 _READ = ("checkpoint", "controller", "image", "preference_rm", "text_rm")
-"""Options that name a file or folder, of which the contents are compared."""
+"""Options that name a file or folder whose contents are compared."""
 
 HOW_IT_RUNS = (
     "as_json",
@@ -47,7 +47,7 @@ HOW_IT_RUNS = (
     "timeout_s",
     "wow_python",
 )
-"""Options that may be others when a run or a suite goes on."""
+"""Options that may differ when a run or a suite goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class RunPlan:
 
 
 def settings_of(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as they can be compared, without HOW_IT_RUNS; of files that are read, what is in them.
+    """Options in a form to compare, without HOW_IT_RUNS; files that are read count by their contents.
 
     Other paths are absolute and without links, so that one folder has one spelling.
     """
@@ -84,7 +84,7 @@ def settings_of(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def contents_of(paths: Iterable[Path]) -> str:
-    """A hash of what is in these files and folders, wherever they are. Raises BadInput."""
+    """A hash of the contents of these files and folders, wherever they are. Raises BadInput."""
     contents = hashlib.sha256()
     for path in paths:
         inside = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
@@ -95,7 +95,7 @@ def contents_of(paths: Iterable[Path]) -> str:
 
 
 def settings_in(run_dir: Path) -> dict[str, Any]:
-    """What the folder of a run, or the suite that it is of, says of how it was run; else nothing.
+    """The settings recorded in the folder of a run, or of its suite; empty where there are none.
 
     Raises BadInput.
     """
@@ -113,7 +113,7 @@ class _Settings(msgspec.Struct):
 
 
 def differences(found: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """In words, each setting that is not as it was; a reward may be a newer version, as while a run lives."""
+    """Each changed setting, in words; a newer version of a reward, which may come in a run, is no change."""
     pairs = {name: (found.get(name), given.get(name)) for name in {**found, **given}}
     return [
         f"{name} {was!r} rather than {is_!r}"

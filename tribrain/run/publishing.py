@@ -1,4 +1,4 @@
-"""The events of a run on their way to Kafka, and what of them has not arrived when the run is over."""
+"""Publishes the events of a run to Kafka, and reports those that have not arrived when it is over."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from streams.spool.queue import Spool, SpoolError
 if TYPE_CHECKING:
     from streams.spool.publisher import TracePublisher
 
-# What has not left by then is safe in the spool.
+# Events that have not left by then are safe in the spool.
 _FLUSH_S = 5.0
 _CLOSE_S = 1.0
 
 
 @contextmanager
 def publishing(settings: Settings, out: Path, spool: Path) -> Iterator[TracePublisher]:
-    """A publisher through ``spool``, which is given some seconds to send what waits at the end.
+    """A publisher through ``spool``, which at the end has some seconds to send what waits.
 
     The run in ``out`` goes on with this spool. Raises BadInput where that cannot be noted there.
     """
@@ -44,7 +44,7 @@ def publishing(settings: Settings, out: Path, spool: Path) -> Iterator[TracePubl
 
 
 def not_on_kafka(publisher: TracePublisher, out: Path, spool: Path) -> list[str]:
-    """What has not arrived of the run in ``out``, and what to do, in lines; none where all has."""
+    """Lines on events of the run in ``out`` that have not arrived, and how to send them."""
     said = list(_in_other_spools(out, spool))
     refused = sum(publisher.refused.values())
     if kept := publisher.flush(0.0) - refused:

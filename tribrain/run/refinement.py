@@ -1,4 +1,4 @@
-"""What every refinement run works with, on whatever world model, made of its options."""
+"""Makes what every refinement run needs, on any world model, from its options."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from streams.snapshots.feed import SnapshotFeed
 
 PUBLISHED_TEXTS = ("text", "lora")
-"""What ``--text-reward`` may follow on Kafka."""
+"""Kinds of text reward model that ``--text-reward`` may follow on Kafka."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class RefinementOptions:
 
     @property
     def reward_name(self) -> str:
-        """Of the reward model on Kafka. Raises BadInput where two are named, or there is no broker."""
+        """Name of the reward model on Kafka. Raises BadInput where two are named, or there is no broker."""
         if isinstance(self.preference_rm, str):
             return _on_kafka(self.preference_rm, self.model, self.bootstrap_servers)
         return self.model
@@ -106,14 +106,14 @@ class Refinement:
     given: RefinementOptions
     critics: Sequence[AnyCritic]
     settings: Settings | None
-    """Of the broker, where there is one."""
+    """Settings of the broker; None without one."""
     feed: FileRewardFeed | SnapshotFeed | None
     text_feed: TextRewardFeed | None
     metrics: RunMetrics
 
     @property
     def of_loop(self) -> dict[str, Any]:
-        """As arguments of ``RefinementLoop``."""
+        """Those arguments of ``RefinementLoop`` that the options give."""
         given = self.given
         return {
             "critics": self.critics,
@@ -128,7 +128,7 @@ class Refinement:
         }
 
     def say_plan(self, first: str, facts: Mapping[str, Any], *, as_json: bool) -> None:
-        """What would be done, for ``--dry-run``: a sentence, and what is known beforehand."""
+        """Print what would be done, for ``--dry-run``: a sentence, and what is known beforehand."""
         given = self.given
         on_kafka = f"model {given.reward_name} on Kafka" if self.settings else None
         reward = given.preference_rm if isinstance(given.preference_rm, Path) else on_kafka
@@ -145,7 +145,7 @@ class Refinement:
         say_plan(first, known, as_json=as_json)
 
     def say_what_was_refused(self) -> None:
-        """Snapshots that could not be used, on standard error."""
+        """Report on standard error the snapshots that could not be used."""
         if self.feed is not None:
             _say_what_was_refused(self.feed.refused)
         if isinstance(self.text_feed, TextSnapshotFeed | AdapterFeed):
@@ -153,9 +153,9 @@ class Refinement:
 
 
 def open_refinement(stack: ExitStack, given: RefinementOptions) -> Refinement:
-    """What the options ask for; ``stack`` closes what follows Kafka and ends critics' processes.
+    """The refinement that the options ask for; ``stack`` closes its feeds and ends critics' processes.
 
-    Says on standard error what a given reward model was made of. Raises BadInput.
+    A given reward model is described on standard error. Raises BadInput.
     """
     model = given.reward_name
     chosen = open_critics(
@@ -198,7 +198,7 @@ def open_refinement(stack: ExitStack, given: RefinementOptions) -> Refinement:
 
 
 def _on_kafka(name: str, other: str, bootstrap_servers: str | None) -> str:
-    """The reward model called so by ``--reward``; ``other`` is one that an earlier option names."""
+    """The name that ``--reward`` gives; ``other`` is that of an earlier option. Raises BadInput."""
     if bootstrap_servers is None:
         raise BadInput(
             f"--reward {name}: there is no such file, and a name on Kafka needs --bootstrap-servers; "
@@ -231,7 +231,7 @@ def _text_feed(
 
 
 def _what_steers(policy: PreferencePolicy, snapshot: RewardSnapshot) -> str:
-    """Of a file that the user gave, whatever its statement says of its evidence."""
+    """A sentence on whether a reward model from a file steers this run, whatever its statement is."""
     gates = {
         name: snapshot.gate if name == OVERALL else snapshot.dimensions[name].gate
         for name in policy.prefer or (OVERALL,)
@@ -248,7 +248,7 @@ def _what_steers(policy: PreferencePolicy, snapshot: RewardSnapshot) -> str:
 
 
 def _say_what_was_refused(refused: Mapping[str, int]) -> None:
-    """Those of other models and the older ones are no news."""
+    """Report refused snapshots on standard error, but for those of other models and older ones."""
     unusable = {reason: n for reason, n in refused.items() if reason not in ("other model", "not newer")}
     if unusable:
         counted = ", ".join(f"{n} {reason}" for reason, n in unusable.items())

@@ -1,4 +1,4 @@
-"""The options that every refinement run takes, on whatever world model."""
+"""The options of every refinement run, on any world model."""
 
 from __future__ import annotations
 
@@ -111,12 +111,12 @@ _OUTPUT = option_group("Metrics and output", *measuring.OPTIONS_OF_A_RUN, dry_ru
 
 
 def refinement_options(command: _C) -> _C:
-    """The options that ``open_refinement`` takes, but for the reward model's old name, and ``--json``."""
+    """Add the options that ``open_refinement`` takes, but for the reward model's old name, and ``--json``."""
     for group in (_OUTPUT, _KAFKA, _STOPPING, _REWARD, _CRITICS, _REFINEMENT):
         command = group(command)
     return command
 
 
 def reward_name(spelling: str) -> Callable[[_C], _C]:
-    """An earlier way to give the name on Kafka that ``--reward`` takes as well."""
+    """The hidden option that is an earlier spelling of a name on Kafka in ``--reward``."""
     return click.option(spelling, "model", default="default", hidden=True, help="Name of the reward model.")

@@ -15,15 +15,16 @@ from tribrain.story.voters import voters_on
 
 
 def is_folder_of_runs(folder: Path) -> bool:
-    """Whether it is the folder of a run, or holds such folders."""
+    """Whether ``folder`` is the folder of a run, or holds such folders."""
     return bool(_run_folders(folder))
 
 
 def build_run_report(folder: Path, votes: Sequence[Vote] = ()) -> WrittenReport:
     """Write ``report.html`` of the run, or runs, in ``folder``; one that is there is replaced.
 
-    It says who gave which number of ``votes`` on them. A trace may be one of TriBrain 0.6.2, be cut off, or
-    hold several runs. Raises BadInput where no run is there, a trace is damaged, or nothing can be written.
+    It shows how many of the ``votes`` each annotator gave on them. A trace may be one of TriBrain 0.6.2, be
+    cut off, or hold several runs. Raises BadInput where no run is there, a trace is damaged, or the report
+    cannot be written.
     """
     runs = [run for each in _run_folders(folder) for run in read_traced(each)]
     if not runs:

@@ -134,25 +134,25 @@ def rescore(**given: Any) -> None:
 
 @dataclass(slots=True)
 class _Judging:
-    """Asks the critics, and keeps what they say until it is in the trace."""
+    """Asks the critics, and keeps their results until these are in the trace."""
 
     finished: FinishedRun
     critics: Sequence[AnyCritic]
     everything: bool
     max_failures: int
     so_far: RescoredSoFar | None = None
-    """None where there is nothing to judge."""
+    """Results so far; None where there is nothing to judge."""
     asked_of: dict[int, list[str]] = field(default_factory=dict)
-    """``iter_idx`` to the critics that are asked."""
+    """``iter_idx`` to the names of the critics to ask."""
     failed: Counter[str] = field(default_factory=Counter)
-    """Critic to the number of videos that it gave nothing for."""
+    """Critic to the number of videos without a score from it."""
     unreadable: dict[int, str] = field(default_factory=dict)
-    """``iter_idx`` of a video that cannot be judged to why."""
+    """``iter_idx`` of a video that cannot be judged to the reason."""
     why: str = ""
-    """What went wrong last."""
+    """Reason of the last failure."""
 
     def judge_all(self, task: dict[str, Any]) -> None:
-        """Raises NothingMade where a critic fails on one video after the other, and BadInput."""
+        """Judge all videos. Raises NothingMade where a critic fails on too many in a row, and BadInput."""
         names = [critic.name for critic in self.critics]
         self.asked_of = {
             event.iter_idx: wanted
@@ -161,7 +161,7 @@ class _Judging:
         }
         folder = self.finished.folder
         if not self.asked_of:
-            (folder / NAME).unlink(missing_ok=True)  # of a process that was ended once all was in the trace
+            (folder / NAME).unlink(missing_ok=True)  # left by a process that ended after writing the trace
             return
         of_trace = hashlib.sha256(self.finished.raw).hexdigest()
         try:
@@ -172,7 +172,7 @@ class _Judging:
 
     @property
     def said(self) -> dict[int, list[CriticResult]]:
-        """``iter_idx`` to what critics said, where they did not fail."""
+        """``iter_idx`` to the results of the critics that did not fail."""
         return self.so_far.results if self.so_far is not None else {}
 
     @property
@@ -180,7 +180,7 @@ class _Judging:
         return any(self.said.values())
 
     def forget(self) -> None:
-        """What was said is in the trace, or there was nothing."""
+        """Remove the saved results, once they are in the trace."""
         if self.so_far is not None:
             self.so_far.remove()
 
@@ -205,7 +205,7 @@ class _Judging:
     def _results(
         self, event: TraceEvent, before: Sequence[CriticResult], critics: Sequence[AnyCritic]
     ) -> tuple[CriticResult, ...]:
-        """``before`` is what this rescoring has of the video already."""
+        """The critics' results on a video; ``before`` are those that this rescoring has already."""
         video = find_video(self.finished.run, event.artifact_path)
         if isinstance(video, str):
             self.why = self.unreadable[event.iter_idx] = f"{event.artifact_path}: is one of the {video}"
@@ -247,7 +247,7 @@ def _say_line(line: str) -> None:
 
 
 def _say_nothing(_: str) -> None:
-    """A bar shows it."""
+    """Print nothing, where a bar shows progress."""
 
 
 def _say(

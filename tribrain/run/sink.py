@@ -1,4 +1,4 @@
-"""Where the events of a run go while it runs: onto Kafka through its spool, and before a person's eyes."""
+"""Handles the events of a run while it runs: to Kafka through its spool, and as progress on screen."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RunSink:
     """An event sink that shows progress and counts failed critics. ``publisher`` is the way to Kafka.
 
     Where ``shown`` has no terminal, each step is a line on standard error that begins with ``lines``, unless
-    that is None. Revisions of a rescored run are no progress, as nothing is made.
+    that is None. Revisions of a rescored run do not count as progress, as they make no video.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class RunSink:
 
     @property
     def show_line(self) -> Callable[[str], None] | None:
-        """Shows a line beside the bar, where there is one."""
+        """Function that shows a line beside the bar; None where there is no bar."""
         return None if self._shown.disable else lambda line: self._shown.update(self._bar, line=line)
 
     def push(self, event: TraceEvent | RunEnd) -> None:
@@ -72,14 +72,14 @@ class RunSink:
                 self._step.clear()
 
     def finish(self) -> None:
-        """Take the bar away, and say which critics failed, by the newest revision of the run."""
+        """Remove the bar, and report which critics failed in the newest revision of the run."""
         self._shown.remove_task(self._bar)
         for line in _failures_in_words(self._messages):
             click.echo(line, err=True)
 
 
 def run_progress() -> Progress:
-    """For the bars of runs."""
+    """The progress display for the bars of runs."""
     return progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -92,7 +92,7 @@ def run_progress() -> Progress:
 
 @contextmanager
 def run_sink(refinement: Refinement, out: Path, shown: Progress, *, lines: str | None) -> Iterator[RunSink]:
-    """The sink of a run in ``out``. In the end it says what has not reached Kafka; that is in the spool."""
+    """The sink of a run in ``out``; at the end it reports events that have not reached Kafka."""
     publisher = spool = None
     metrics = refinement.metrics
     with ExitStack() as stack:
@@ -119,7 +119,7 @@ def run_sink(refinement: Refinement, out: Path, shown: Progress, *, lines: str |
 
 
 def _in_words(step: Sequence[TraceEvent]) -> str:
-    """A step in a line, with the score of each of its candidates."""
+    """A line on a step, with the score of each of its candidates."""
     last = step[-1]
     rewards = [event.meta.get("critic_reward", event.overall_score) for event in step]
     scores = ", ".join("–" if reward is None else f"{reward:.3f}" for reward in rewards)

@@ -28,9 +28,9 @@ TIMEOUT_S = 3600.0
 
 
 def wow_options(*, required: bool, model: bool = True) -> list[Decorator]:
-    """Which of WoW's models, and how it is called: what ``wow_world`` takes, but for image and time-out.
+    """The options of WoW's models: what ``wow_world`` takes, but for image and time-out.
 
-    Where they are not ``required``, one that is not given is None. Without ``model`` there is no --wow-model.
+    Unless they are ``required``, one that is not given is None. Without ``model`` there is no --wow-model.
     """
     which: list[Decorator] = [
         click.option(
@@ -96,7 +96,10 @@ def wow_options(*, required: bool, model: bool = True) -> list[Decorator]:
 
 
 def wow_world(image: Path, lines: GeneratorLines, *, wow_model: ModelName, **given: Any) -> WowWorld:
-    """The model, to be closed; ``given`` is of ``wow_settings``. Raises BadInput that names all it lacks."""
+    """The world model, which the caller closes; ``given`` are arguments of ``wow_settings``.
+
+    Raises BadInput that names everything that is missing.
+    """
     return open_world(wow_model, wow_settings(image, lines, **given))
 
 
@@ -111,7 +114,7 @@ def wow_settings(
     timeout_s: float = TIMEOUT_S,
     **chosen: Any,
 ) -> WowSettings:
-    """Of the options; ``chosen`` are settings of some models. Raises BadInput."""
+    """WoW's settings from the options; ``chosen`` are those of some models only. Raises BadInput."""
     return WowSettings(
         checkout=Checkout.at(wow_repo),
         image=image,

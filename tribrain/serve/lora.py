@@ -1,4 +1,4 @@
-"""``tribrain serve lora``: text reward models trained again and again from the pairs on Kafka."""
+"""``tribrain serve lora``: trains text reward models again and again on the pairs on Kafka."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def serve_lora(**given: Any) -> None:
 
 
 def every_s(chosen: LoraOptions) -> float:
-    """The stronger one of --every-s and its earlier name, which is in minutes."""
+    """Seconds by --every-s or its earlier spelling in minutes, whichever source takes precedence."""
     if chosen.every_minutes is None:
         return chosen.every_s
     context = click.get_current_context()
@@ -92,7 +92,7 @@ def _serve(
     work: Path,
     instruments: Instruments,
 ) -> None:
-    """Raises NothingMade where nothing could be trained."""
+    """Train until stopped, or once. Raises NothingMade where nothing could be trained."""
     from streams.kafka.topics import create_topics
     from trainers.lora.prepare import checked_base
 
@@ -139,7 +139,7 @@ def _say(what: str) -> None:
 
 
 def _default_work(store: str, model: str) -> Path:
-    """One of each store and model."""
+    """A folder of its own for each store and model."""
     if "://" not in store:
         return Path(f"{store.rstrip('/')}.work") / path_name(model)
     return cache_folder() / "serve-lora" / path_name(store) / path_name(model)

@@ -1,4 +1,4 @@
-"""Where the metrics of ``serve lora`` are read, and what its health is made of."""
+"""The metrics and the health of ``serve lora``."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from trainers.lora.meter import Meter
 from tribrain.shell.spool_metrics import expose_disks
 
 LONGEST_LOOK_S = 60.0
-"""It looks for pairs every second, and a broker that is away is waited for."""
+"""Longest healthy time without a look for pairs: it looks every second, but waits for a broker."""
 LONGEST_STEP_S = 3_600.0
-"""Of a training: a step, loading the base model, or scoring what was kept apart."""
+"""Longest healthy part of a training: a step, loading the base model, or scoring held-out pairs."""
 
 
 def expose_lora(instruments: Instruments, meter: Meter, work: Path) -> None:
-    """Read everything of ``meter``; ``work`` is the folder of plan and checkpoint."""
+    """Expose the figures of ``meter``; ``work`` is the folder of plan and checkpoint."""
 
     def newest() -> list[SnapshotFigures]:
         return [] if meter.newest is None else [SnapshotFigures.of(meter.newest, meter.published_s)]
@@ -39,7 +39,7 @@ def expose_lora(instruments: Instruments, meter: Meter, work: Path) -> None:
 
 
 def facts_of(meter: Meter) -> dict[str, Any]:
-    """What this process has done, and the newest version of the model that it knows."""
+    """Counts of this process's work, and the newest version of the model that it knows."""
     newest = meter.newest
     return {
         "trainings": sum(meter.trainings.values()),
@@ -51,7 +51,7 @@ def facts_of(meter: Meter) -> dict[str, Any]:
 
 
 def condition_of(meter: Meter) -> Condition:
-    """Between two trainings it looks for pairs, and in one it makes steps."""
+    """The health: between trainings the service must look for pairs, and in one it must make steps."""
     still_s = monotonic() - meter.moved_s
     if meter.is_training:
         if still_s > LONGEST_STEP_S:

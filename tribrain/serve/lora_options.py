@@ -111,7 +111,7 @@ _GROUPS = (
 
 
 def serve_lora_options(command: _C) -> _C:
-    """The options that ``LoraOptions`` has the values of."""
+    """Add the options whose values ``LoraOptions`` holds."""
     for group in reversed(_GROUPS):
         command = group(command)
     return command

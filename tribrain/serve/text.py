@@ -1,4 +1,4 @@
-"""``tribrain serve text``: the pairs topic learnt as texts, and text snapshots published."""
+"""``tribrain serve text``: learns the texts of the pairs topic, and publishes text snapshots."""
 
 from __future__ import annotations
 

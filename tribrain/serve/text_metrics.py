@@ -1,4 +1,4 @@
-"""Where the metrics of ``serve text`` are read, and what its health is made of."""
+"""The metrics and the health of ``serve text``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trainers.text.processor import TextProcessor
 from tribrain.serve.trainer_metrics import expose_lag
 
 _LONGEST_TURN_S = 25.0
-"""A look at a topic of a broker that is away takes ten seconds, and there are two."""
+"""Longest healthy turn: it looks at the topic twice, for ten seconds each where the broker is away."""
 
 
 class TextMetrics:
@@ -38,7 +38,7 @@ class TextMetrics:
         expose_lag(instruments, self.watch, settings)
 
     def expose(self, processor: TextProcessor, found: TextSnapshot | None) -> None:
-        """Read what it has learnt from now on there; ``found`` is the snapshot that it goes on from."""
+        """Expose what ``processor`` learns from now on; ``found`` is the snapshot that it goes on from."""
         begun = 0 if found is None else found.version
         self._pairs_learnt = lambda: max(0, processor.version - begun)
         if found is not None:
@@ -52,14 +52,14 @@ class TextMetrics:
         expose_snapshots(self._instruments, lambda: filter(None, [self._published]))
 
     def published(self, snapshot: Outgoing, took_s: float) -> None:
-        """It is on the snapshots topic now."""
+        """Record that ``snapshot`` was published, which took ``took_s`` seconds."""
         self._published = SnapshotFigures.read(snapshot.value, time.time())
         self._behind_since_s = None
         self._snapshots_published += 1
         self._instruments.histogram("tribrain_publication_seconds", "snapshot").observe(took_s)
 
     def measure(self, reader: TopicReader) -> None:
-        """The lag of all that the reader reads; to be called between two polls."""
+        """Measure the lag of all that the reader reads; to be called between two polls."""
         of = [(self._topic, number) for number in reader.numbers]
         try:
             positions = reader.positions()
@@ -75,12 +75,12 @@ class TextMetrics:
         self.watch.measured(readings, of)
 
     def learnt(self, processor: TextProcessor) -> None:
-        """Messages were handled."""
+        """Record that messages were handled."""
         if self._behind_since_s is None and processor.pairs_since_snapshot:
             self._behind_since_s = time.monotonic()
 
     def facts(self) -> dict[str, Any]:
-        """What this process has done, and the newest version of the model that it knows."""
+        """Counts of this process's work, and the newest version of the model that it knows."""
         newest = self._published
         return {
             "pairs_learnt": self._pairs_learnt(),

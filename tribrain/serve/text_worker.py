@@ -1,4 +1,4 @@
-"""What ``tribrain serve text`` runs: reads pairs, learns their texts, and publishes snapshots."""
+"""The worker of ``tribrain serve text``: reads pairs, learns their texts, and publishes snapshots."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ log = logging.getLogger(__name__)
 _KAFKA_ERRORS = (aiokafka.errors.KafkaError, kafka.errors.KafkaError)
 _BROKER_S = 10.0
 _STOP_S = 5.0
-"""For a last snapshot: aiokafka would ask a broker that is away for ever."""
+"""Seconds for a last snapshot: aiokafka would ask a broker that is away for ever."""
 _WATCH_EVERY_S = 5.0
 _LEAST_INTERVAL_S = 0.5
-"""Between two snapshots; while it catches up, hundreds of pairs come in less than one takes to publish."""
+"""Least seconds between two snapshots: in a catch-up, hundreds of pairs come while one is published."""
 
 
 def serve(settings: Settings, given: TextOptions, instruments: Instruments) -> int:
-    """Until stopped; the exit code. Raises BadInput, and Fenced where another one has taken over."""
+    """Serve until stopped; the exit code. Raises BadInput, and Fenced where another one has taken over."""
     metrics = TextMetrics(settings, instruments)
     worker = _Worker(settings, given, metrics)
     create_topics(settings)
@@ -56,7 +56,7 @@ def serve(settings: Settings, given: TextOptions, instruments: Instruments) -> i
 
 @contextmanager
 def _refusals(settings: Settings) -> Iterator[None]:
-    """Raises what Kafka refused as BadInput."""
+    """Raise as BadInput what Kafka refuses."""
     try:
         yield
     except _KAFKA_ERRORS as error:
@@ -66,13 +66,13 @@ def _refusals(settings: Settings) -> Iterator[None]:
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """As asyncio does, but for what aiokafka leaves behind of a writer that was fenced off; that is said."""
+    """Report errors as asyncio does, but not what aiokafka leaves behind of a fenced-off writer."""
     if not isinstance(context.get("exception"), aiokafka.errors.ProducerFenced):
         loop.default_exception_handler(context)
 
 
 class _Unpublished(Exception):
-    """Told to stop while a snapshot could not be published."""
+    """The worker was to stop while a snapshot could not be published."""
 
 
 class _Worker:
@@ -88,7 +88,10 @@ class _Worker:
         self._stop = asyncio.Event()
 
     async def serve(self) -> int:
-        """0 after a signal. Raises Fenced, and BadInput where a topic was made again or Kafka is away."""
+        """Serve until a signal; the exit code, 0.
+
+        Raises Fenced, and BadInput where a topic was made again or Kafka is away.
+        """
         every_pairs, every_s = self._given.every_pairs, self._given.every_s
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_report)
@@ -139,7 +142,7 @@ class _Worker:
         return 0
 
     async def _publish(self, processor: TextProcessor, *, not_within_s: float = 0.0) -> None:
-        """A snapshot, where something was learnt and the last one is so many seconds ago."""
+        """Publish a snapshot, if pairs were learnt and the last one is ``not_within_s`` seconds ago."""
         now = asyncio.get_running_loop().time()
         if now - self._published_at < not_within_s:
             return
@@ -152,7 +155,7 @@ class _Worker:
             reach("text.snapshot-published")
 
     async def _unless_stopped(self, publishing: Coroutine[Any, Any, None]) -> None:
-        """Raises _Unpublished where it is told to stop, and not even some seconds later is it done."""
+        """Wait for ``publishing``. Raises _Unpublished where it is not done soon after a request to stop."""
         doing, stopped = asyncio.ensure_future(publishing), asyncio.ensure_future(self._stop.wait())
         await asyncio.wait({doing, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
@@ -166,7 +169,7 @@ class _Worker:
         return await asyncio.to_thread(topic_ids, self._settings, [self._settings.pairs_topic], _BROKER_S)
 
     async def _look(self, ids: Mapping[str, str]) -> None:
-        """Raises where the topic was made again under this process, whose offsets then mean nothing."""
+        """Raises TopicMadeAgain where the topic was made again, which voids this process's offsets."""
         try:
             self._check(ids, await self._ids(), "this process")
         except TopicMadeAgain:

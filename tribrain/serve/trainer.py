@@ -1,4 +1,4 @@
-"""``tribrain serve trainer``: pairs formed and learnt as the runs go on."""
+"""``tribrain serve trainer``: forms and learns pairs while runs go on."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def serve_trainer(**given: Any) -> None:
     from tribrain.serve.trainer_metrics import TrainerMetrics
     from tribrain.serve.trainer_worker import TrainerWorker
 
-    # Not at the first pair, where the group of consumers would wait for it.
+    # Not at the first pair, when the consumer group would wait for it.
     load_learner(chosen.recipe)
     with measuring.measured("trainer", chosen.metrics_port, chosen.metrics_host) as instruments:
         metrics = TrainerMetrics(settings, instruments)

@@ -1,4 +1,4 @@
-"""Where the trainer's metrics are read, and what its health is made of."""
+"""The metrics and the health of the trainer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from trainers.processing.vote_processor import VoteProcessor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainerParts:
-    """What counts in a trainer."""
+    """The parts of a trainer whose figures are exposed."""
 
     former: TraceProcessor
     learner: PairProcessors
@@ -42,7 +42,7 @@ class TrainerParts:
 
 @dataclass(slots=True)
 class _Published:
-    """The newest snapshot of a model: decoded when it is asked for, and once."""
+    """The newest snapshot of a model, decoded once, when it is first read."""
 
     value: bytes
     at_s: float
@@ -63,19 +63,19 @@ class TrainerMetrics:
     heartbeat: Heartbeat = field(default_factory=lambda: Heartbeat(LONGEST_TURN_S))
     watch: LagWatch = field(default_factory=LagWatch)
     kafka_disk: Disk | None = None
-    """The fullest, when it was last asked; None where that is not known."""
+    """Kafka's fullest disk at the last look; None where it is not known."""
     snapshots_published: int = 0
-    """By this trainer."""
+    """Number of snapshots that this trainer has published."""
     _newest: dict[bytes, _Published] = field(default_factory=dict)
     _parts: TrainerParts | None = None
 
     def found(self, message: StoredMessage, snapshot: AnySnapshot) -> None:
-        """A snapshot that was there before this trainer."""
+        """Record a snapshot that was there before this trainer."""
         at_s = message.timestamp_ms / 1000.0
         self._newest[message.key or b""] = _Published(b"", at_s, SnapshotFigures.of(snapshot, at_s))
 
     def took_over(self, newest: Iterable[tuple[StoredMessage, AnySnapshot]]) -> None:
-        """This trainer learns the pairs now, and these snapshots are the newest; none if another learns."""
+        """Record the newest snapshots once this trainer learns the pairs; none once another one does."""
         before, self._newest = self._newest, {}
         for message, snapshot in newest:
             self.found(message, snapshot)
@@ -85,7 +85,7 @@ class TrainerMetrics:
                 self._newest[key] = before[key]
 
     def published(self, messages: Sequence[Outgoing], took_s: float) -> None:
-        """These are on the snapshots topic now."""
+        """Record that these messages were published, which took ``took_s`` seconds."""
         for message in messages:
             is_snapshot = (message.key or b"").startswith(b"bt:")
             self.snapshots_published += is_snapshot
@@ -95,7 +95,7 @@ class TrainerMetrics:
             self.instruments.histogram("tribrain_publication_seconds", what).observe(took_s)
 
     def expose(self, parts: TrainerParts) -> None:
-        """Read everything there; before ``connect``."""
+        """Expose the figures of ``parts``; to be called before ``connect``."""
         expose, watch = self.instruments.expose, self.watch
         self._parts = parts
         self.instruments.health = self.condition
@@ -124,7 +124,7 @@ class TrainerMetrics:
         expose_snapshots(self.instruments, lambda: [each.read() for each in list(self._newest.values())])
 
     def connect(self, parts: TrainerParts, delivery: Delivery, outbox: Outbox) -> None:
-        """Read what the messages in memory take; once the app is built."""
+        """Expose the memory that messages take; to be called once the app is built."""
         self.instruments.expose(
             "tribrain_memory_bytes",
             lambda: {
@@ -140,7 +140,7 @@ class TrainerMetrics:
         )
 
     def facts(self) -> dict[str, Any]:
-        """What the trainer has done, and the newest version of each model that it knows; after ``expose``."""
+        """Counts of this trainer's work, and the newest version of each model; valid after ``expose``."""
         assert self._parts is not None
         parts = self._parts
         newest = [each.read() for each in self._newest.values()]
@@ -160,14 +160,14 @@ class TrainerMetrics:
         return {} if disk is None else {("kafka",): of(disk)}
 
     def condition(self) -> Condition:
-        """How the trainer is."""
+        """The health of the trainer."""
         if (hangs_for_s := self.heartbeat.hangs_for_s) is not None:
             return Condition(False, f"Its event loop has not turned for {hangs_for_s:.0f} s.")
         return self.watch.condition()
 
 
 def expose_lag(instruments: Instruments, watch: LagWatch, settings: Settings) -> None:
-    """What a reader's watch knows; topics without their prefix."""
+    """Expose the lag that a reader's watch knows, by topics without their prefix."""
 
     def labels(topic: str, number: int) -> Labels:
         return topic.removeprefix(f"{settings.topic_prefix}."), str(number)

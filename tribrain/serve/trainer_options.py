@@ -78,7 +78,7 @@ _GROUPS = (
 
 
 def trainer_options(command: _C) -> _C:
-    """The options that ``TrainerOptions`` has the values of."""
+    """Add the options whose values ``TrainerOptions`` holds."""
     for group in reversed(_GROUPS):
         command = group(command)
     return command

@@ -1,4 +1,4 @@
-"""What ``tribrain serve trainer`` runs: the Faust worker with the pair former and the learner wired in."""
+"""The worker of ``tribrain serve trainer``: Faust, with the pair former and the learner wired in."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 _BROKER_S = 10.0
 _STOP_LOOK_S, _STOP_LOOKS = 5.0, 12
-"""How often the broker is looked for while Faust stops, and for how long that may take."""
+"""Seconds between looks for the broker while Faust stops, and the largest number of looks."""
 _WATCH_EVERY_S = 5.0
 _LOOK_AT_DISKS_EVERY_S = 60.0
 _LOOK_AT_PAIRS_EVERY_S = 1.0
@@ -88,7 +88,7 @@ class TrainerWorker:
         self._one_lookup = asyncio.Lock()
 
     async def serve(self) -> int:
-        """The exit code: 0 after a signal, 1 after an error, 2 for bad input, 3 where fenced off."""
+        """Serve; the exit code: 0 after a signal, 1 after an error, 2 for bad input, 3 where fenced off."""
         stop = asyncio.Event()
 
         def fail(error: BaseException) -> None:
@@ -136,7 +136,7 @@ class TrainerWorker:
             await stopped(app.stop(), self._end_without_a_broker)
         except Exception as error:
             shell.first_error.fail(error)
-            # What could not be stopped would not let it end.
+            # Whatever did not stop would keep the process alive.
             os._exit(self._end())
         return self._end()
 
@@ -193,7 +193,7 @@ class TrainerWorker:
     async def _end_without_a_broker(self) -> None:
         """End at once if none answers: Faust would wait a minute for it or for ever, with its own tracebacks.
 
-        Nothing is lost: whoever goes on learns again what no snapshot has.
+        Nothing is lost: the next trainer learns again what no snapshot has.
         """
         settings = self._settings
         try:
@@ -204,11 +204,11 @@ class TrainerWorker:
                 "what it would have had is learnt at the next start",
                 err=True,
             )
-            # Threads of the Kafka clients would not let it end.
+            # Threads of the Kafka clients would keep the process alive.
             os._exit(self._end())
 
     async def _adopt(self, ids: Mapping[str, str]) -> None:
-        """Compare the stamps of the newest snapshots with the topics; see to what was made again.
+        """Compare the topic ids in the newest snapshots with the topics, and adopt those made again.
 
         Raises TopicMadeAgain where that was not accepted.
         """
@@ -291,14 +291,14 @@ class TrainerWorker:
             await asyncio.sleep(_LOOK_AT_DISKS_EVERY_S)
 
     async def _look_up(self, candidates: Candidates, wanted: Lookup) -> Found:
-        async with self._one_lookup:  # one of an earlier assignment may still be under way
+        async with self._one_lookup:  # a lookup of an earlier assignment may still run
             return await self._in_thread(lambda: candidates.look_up(wanted.candidates, wanted.votes))
 
     def _writer(self, model: str) -> SnapshotWriter:
         return SnapshotWriter(self._settings, model)
 
     def _end(self) -> int:
-        """Say what was done, and what went wrong; the exit code."""
+        """Report what was done, and what went wrong; the exit code."""
         given = self._given
         facts = self._metrics.facts()
         say_end("trainer", given.model, facts, self._failure, as_json=given.as_json)
