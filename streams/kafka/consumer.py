@@ -51,7 +51,7 @@ class Consumer:
         return {each: list(map(stored_message, records)) for each, records in self._poll().items()}
 
     def poll_as_written(self) -> dict[TopicPartition, list[LogRecord]]:
-        """As ``poll``, but keeps null keys and values."""
+        """Like ``poll``, but keeps null keys and values."""
         return {each: list(map(log_record, records)) for each, records in self._poll().items()}
 
     def _poll(self) -> dict[TopicPartition, list[Any]]:

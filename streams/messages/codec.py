@@ -182,7 +182,7 @@ def decode_pair(raw: bytes, source: object) -> PairMessage:
 
 
 def decode_text_pair(raw: bytes, source: object) -> PairMessage:
-    """As ``decode_pair``, but a goal and two texts are enough. Raises ContractError.
+    """Like ``decode_pair``, but a goal and two texts are enough. Raises ContractError.
 
     A line without a label source counts as ``critic``, the source that is worth least.
     """
@@ -209,7 +209,7 @@ def decode_snapshot(raw: bytes, source: object) -> RewardSnapshot:
 
 
 def decode_snapshot_of(kind: type[_Sealed], raw: bytes, source: object) -> _Sealed:
-    """As ``decode_snapshot``, for any kind of snapshot, and for the JSON of a checkpoint."""
+    """Like ``decode_snapshot``, but for any kind of snapshot, and for the JSON of a checkpoint."""
     obj = _loaded(raw, source, _SNAPSHOT)
     snapshot = _converted(obj, source, _SNAPSHOT)
     # Hash the fields in their original order; they may include fields of a later version.

@@ -65,7 +65,7 @@ def read_pairs(path: Path) -> list[PairMessage]:
 
 
 def read_text_pairs(path: Path) -> list[PairMessage]:
-    """As ``read_pairs``, but a goal and two texts per line are enough. Raises BadInput."""
+    """Like ``read_pairs``, but a goal and two texts per line are enough. Raises BadInput."""
     made = str(path.with_suffix(".jsonl"))
     with _told_of_tables(
         path,

@@ -26,7 +26,7 @@ class ContractError(BadInput):
     """A message or a line that violates its contract."""
 
     reason: ClassVar[str] = "damaged"
-    """In two words; refusals are counted by it."""
+    """The reason in two words, by which refusals are counted."""
 
 
 class NotFinite(ContractError):
@@ -72,7 +72,7 @@ def is_blank(text: str) -> bool:
 
 
 def nearest(found: str, expected: Iterable[str]) -> str | None:
-    """Which of the expected names was probably meant, whatever its case and the spaces around it."""
+    """The expected name that was probably meant, whatever its case and surrounding spaces; None if unclear."""
     folded = {name.strip().casefold(): name for name in expected}
     close = get_close_matches(found.strip().casefold(), folded, n=1)
     return folded[close[0]] if close else None
@@ -108,7 +108,7 @@ def in_words(error: msgspec.ValidationError, obj: Any, convert: Callable[[], obj
 
 
 def not_allowed(found: object, allowed: Sequence[str]) -> str:
-    """Of a field of few values: which ones it may have, what it has, and which one was probably meant."""
+    """The error for a field of few values: those allowed, the one found, and the one probably meant."""
     close = nearest(found, allowed) if isinstance(found, str) else None
     hint = f": did you mean {shown(close)}?" if close else ""
     return f"expected one of {', '.join(allowed)}; found {shown(found)}{hint}"

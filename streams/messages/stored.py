@@ -123,7 +123,7 @@ class Outgoing(msgspec.Struct, frozen=True):
     value: bytes
     headers: Headers = ()
     partition: int | None = None
-    """By default the key determines it."""
+    """The partition to write to; if None, the key determines it."""
 
     @property
     def size(self) -> int:

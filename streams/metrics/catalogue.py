@@ -23,7 +23,7 @@ class Metric:
     """One metric."""
 
     name: str
-    """As scraped; a counter's name ends in ``_total``."""
+    """The name as scraped; a counter's ends in ``_total``."""
     type: MetricType
     help: str
     services: tuple[Service, ...]

@@ -56,7 +56,7 @@ class LagWatch:
         self._unknown: frozenset[Partition] = frozenset()
         self._has_begun = self._is_measured = False
         self._lost_s: float | None = None
-        """Since when it has waited for partitions; None if it has them."""
+        """The clock's time since which it has waited for partitions; None if it has them."""
         self._known_s = clock()
         """When the end offsets were last known, or nothing was asked."""
 

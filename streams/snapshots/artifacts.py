@@ -35,7 +35,7 @@ class ArtifactError(BadInput):
     """An artifact that cannot be used."""
 
     reason: ClassVar[str] = "damaged"
-    """In a word or two; failures are counted by it."""
+    """The reason in a word or two, by which failures are counted."""
 
 
 class ArtifactGone(ArtifactError):

@@ -20,7 +20,7 @@ from streams.files import read_bytes, write_atomically
 
 SPOOL = "spool.sqlite"
 PLACES = "spools.json"
-"""In a run's folder: the paths of its spools in other folders, the last one used at the end."""
+"""The file in a run's folder with the paths of its spools in other folders, the one used last at the end."""
 FOLDER_VARIABLE = "TRIBRAIN_SPOOL_DIR"
 
 MOUNTS = Path("/proc/self/mountinfo")

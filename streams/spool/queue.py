@@ -62,13 +62,13 @@ class SpoolStatus:
     """What a spool holds."""
 
     waiting: dict[str, int]
-    """Per run, how many records Kafka has not acknowledged yet."""
+    """Run to the number of its records that Kafka has not acknowledged yet."""
     waiting_bytes: int
     """Total size of their values."""
     oldest_age_s: float | None
     """Seconds since the oldest of them was appended; None if none waits."""
     quarantined: dict[str, list[str]]
-    """Per run, why records cannot be published."""
+    """Run to the reasons why some of its records cannot be published."""
 
 
 class Spool:

@@ -37,9 +37,9 @@ from streams.messages.stored import Outgoing
 log = logging.getLogger(__name__)
 
 _BATCH_BYTES = 512 << 10
-"""Per partition and request; a broker gets one request at a time."""
+"""Largest batch per partition and request; a broker gets one request at a time."""
 _BATCH_MESSAGES = 1 << 16
-"""In effect no limit: a batch of this many messages would exceed ``_BATCH_BYTES``."""
+"""Most messages of a batch, in effect no limit: so many would exceed ``_BATCH_BYTES``."""
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 _RETRY_S = 0.1
 _CLOSE_S = 5.0

@@ -285,7 +285,10 @@ class PairSide:
         return [] if snapshot is None else [PublishSnapshot(self._assignment, name, snapshot)]
 
     def _checkpoint(self, name: str, model: _Model) -> list[Effect]:
-        """With the snapshot of the same state, so the serving snapshot is never older than the checkpoint."""
+        """Save a changed checkpoint, with the snapshot of the same state.
+
+        So the serving snapshot is never older than the checkpoint.
+        """
         if model.is_publishing or not model.checkpoint.changed:
             return []
         before_s = self._cpu_s()

@@ -85,7 +85,7 @@ class Shell:
         self._outbox: Outbox
         self._writers: dict[str, Writer] = {}
         self._opening: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        """Per model, so that of two writers the newer one is opened last."""
+        """One lock per model, so that of two writers the newer one is opened last."""
         self._owned: list[Partition] = []
         self._sendings = Sendings(settings.dead_letters_topic)
         self._tasks: set[asyncio.Task[None]] = set()

@@ -160,7 +160,7 @@ class LinearEstimator(base.Classifier):
 
     @property
     def far_off(self) -> dict[str, int]:
-        """By feature: number of differences that were too far off to be learnt, if any."""
+        """Feature to the number of its differences that were too far off to be learnt; none with 0."""
         counted = zip(self._columns, self._far.tolist(), strict=True)
         return {name: int(n) for name, n in counted if n}
 

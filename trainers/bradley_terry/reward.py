@@ -164,7 +164,7 @@ def reward_on(snapshot: RewardSnapshot, dimension: str) -> RewardSnapshot:
 
 
 def printable(dimension: str) -> str:
-    """On one line, whatever characters the name has."""
+    """The dimension's name on one line, with a replacement for each unprintable character."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in dimension)
 
 

@@ -140,7 +140,7 @@ class RiverLogistic(LinearEstimator):
 
     @property
     def weights(self) -> dict[str, float]:
-        """Per ``scales`` of a feature's difference."""
+        """Feature to weight, per ``scales`` of the feature's difference."""
         now = self._model.weights
         return {name: float(now[name]) for name in self._columns}
 

@@ -121,7 +121,7 @@ class RowMaker:
     def rows(
         self, read: Read, chosen: Sequence[int], plans: Sequence[ColumnPlan], *, is_news: bool = True
     ) -> tuple[Array, Array]:
-        """For these pairs, the differences X (n, d) by feature, NaN where one is missing, and those of the
+        """The differences X (n, d) of these pairs by feature, NaN where one is missing, and those of the
         critics' means (n, 1).
 
         Records the critics' scores, unless the pairs are no news.
@@ -230,7 +230,7 @@ def _plan(layout: Layout, vocabulary: Vocabulary, shown: ShownScores) -> ColumnP
 
 
 def _join(plans: Sequence[ColumnPlan]) -> tuple[Array | Ints, ...]:
-    """Where each plan's entries start, and all entries; likewise for the mean and for the scores."""
+    """The offset of each plan's entries, and all entries; likewise for the mean and for the scores."""
     return (
         _ints([0, *accumulate(len(plan.column) for plan in plans)]),
         np.concatenate([plan.column for plan in plans]),

@@ -1,4 +1,4 @@
-"""From runs to the samples of a dataset: usable, judged, without duplicates, then chosen."""
+"""The choice of a dataset's samples from runs: usable, judged, without duplicates, then selected."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class DecodedVideo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChoiceRules:
-    """Which videos of the runs make a dataset.
+    """Rules that decide which videos of the runs make a dataset.
 
     ``nearest`` is the distance up to which videos of one task are duplicates, in bits of a frame's 64.
     ``min_outcome`` leaves out only videos that a validator or person scored below it.
@@ -52,7 +52,7 @@ class ChoiceRules:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     chosen: tuple[RatedSample, ...]
-    """In the order of their ids."""
+    """The dataset's samples, in the order of their ids."""
     distinct: tuple[RatedSample, ...]
     """The videos they were chosen from."""
     looks: dict[str, DecodedVideo]

@@ -97,7 +97,10 @@ def _begin(out: Path) -> tuple[Path, int]:
 
 
 def _put_in_place(building: Path, out: Path) -> None:
-    """Between the two renames there is no folder; after a kill there, the next call restores the old one."""
+    """Replace ``out`` by ``building``, in two renames.
+
+    Between them there is no folder; after a kill there, the next call restores the old one.
+    """
     old = _replaced(out)
     if out.exists():
         out.rename(old)

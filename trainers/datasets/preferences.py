@@ -253,7 +253,7 @@ def json_lines(rows: Iterable[Mapping[str, object]]) -> bytes:
 
 
 class _Label(NamedTuple):
-    """Which of two is preferred; neither in a tie."""
+    """A label that prefers one of two, or neither in a tie."""
 
     found: FoundPair
     chosen: str

@@ -245,7 +245,7 @@ def _of_annotation(
 
 
 def _answer(annotation: Mapping[str, Any]) -> str:
-    """From a choice among A, B and none, or from a pairwise comparison."""
+    """The vote's answer, from a choice among A, B and none or from a pairwise comparison. Raises BadInput."""
     results = annotation.get("result")
     for result in results if isinstance(results, list) else []:
         value = result.get("value") if isinstance(result, dict) else None

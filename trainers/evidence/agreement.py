@@ -23,7 +23,7 @@ from trainers.evidence.shares import Share
 Category = str
 """A vote's answer on a pair, independent of sides: ``first``, ``second`` or ``neither``."""
 Ratings = list[dict[str, Category]]
-"""For each pair, rater to category."""
+"""One mapping per pair, of rater to category."""
 _RESAMPLES = 300
 _FEWEST = 5
 """Fewest pairs for an interval."""
@@ -88,7 +88,7 @@ def agreement(votes: Sequence[Vote]) -> Agreement:
 
 
 def own_repeats(votes: Sequence[Vote]) -> list[tuple[Category, Category]]:
-    """From one annotator's votes, the first two answers on every pair that was judged twice."""
+    """The first two answers in one annotator's votes on every pair that was judged twice."""
     answers: dict[Hashable, list[Category]] = defaultdict(list)
     for vote in votes:
         if (category := category_of(vote)) is not None:

@@ -50,7 +50,7 @@ class Annotators:
     not_compared: int = 0
     """Votes that were not compared, because there were too many annotators."""
     _votes: dict[str, dict[str, bool]] = field(default_factory=dict)
-    """By candidates."""
+    """The votes by candidates: annotator to whether the first candidate was preferred."""
     _names: dict[str, None] = field(default_factory=dict)
     """The first annotators heard, which are distinguished."""
     _between: Between = field(default_factory=Between)
@@ -107,7 +107,7 @@ class Annotators:
         return annotator in self._opposed and self._tells_apart()
 
     def figures(self) -> dict[str, Any]:
-        """For people: each annotator's label weight, and why; of those compared most often."""
+        """Label weight and comparisons of each annotator compared most often, for people to read."""
         return {
             name: {"compared": n, "agreed": self.agreed.get(name, 0), "weight": self.weight_of(name)}
             for name, n in sorted(self.compared.items(), key=lambda item: (-item[1], item[0]))[:_SHOWN]

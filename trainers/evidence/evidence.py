@@ -126,7 +126,7 @@ class Evidence:
         return f"evidence {self.gate.evidence:,.1f} after {self.gate.tasks} tasks, {OPENS_AT:g} needed"
 
     def metrics(self) -> dict[str, Any]:
-        """For a snapshot: test-then-train figures, the judges' weights, and the gate."""
+        """The metrics of a snapshot: test-then-train figures, the judges' weights, and the gate."""
         trusted = PrequentialScores.of(
             self.prequential[source] for source in sorted(TRUSTED_SOURCES & self.prequential.keys())
         )

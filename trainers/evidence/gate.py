@@ -29,7 +29,7 @@ OPENS_AT = 20.0
 CLOSES_AT = 1_000.0
 """Evidence for closing. Its gambler may restart from 1 at any time (a CUSUM), so it needs more."""
 _STAKES = (0.5, 1.0, 2.0, 4.0)
-"""Per nat. The best stake depends on the size of the gains."""
+"""The gamblers' stakes per nat. The best stake depends on the size of the gains."""
 _AT_RISK = 0.9
 """Fraction of the wealth that one task may cost."""
 

@@ -1,6 +1,6 @@
-"""Who votes against the others: found from how often every two annotators agreed.
+"""Finds annotators who vote against the others, from how often every two annotators agreed.
 
-One who answers against the others lowers everybody's mean agreement, so it is not the mean that tells who it
+An annotator who votes against the others lowers everybody's mean agreement, so the mean does not show who it
 is. Annotators are removed one by one, each time the one whose agreement with those that remain is furthest
 below chance, until nobody's is clearly below it. What remains agrees with itself: the greedy heuristic for
 the largest group in a graph of signed edges (Charikar 2000, "Greedy approximation algorithms for finding
@@ -34,7 +34,7 @@ class Between:
 
     @classmethod
     def of_votes(cls, votes: Iterable[Mapping[str, bool]]) -> Between:
-        """From the votes on each two candidates, by annotator."""
+        """The counts of the votes on each two candidates, given by annotator."""
         between = cls()
         for of_both in votes:
             for (one, says), (other, answers) in combinations(of_both.items(), 2):
@@ -83,7 +83,7 @@ class Between:
         return opposed if agreeing > len(opposed) else {}
 
     def state(self, names: Sequence[str]) -> list[list[int]]:
-        """For ``from_state``: both annotators as numbers in ``names``, and their two counts."""
+        """The argument of ``from_state``: rows of two annotators' numbers in ``names`` and their two counts."""
         at = {name: i for i, name in enumerate(names)}
         return [[at[one], at[other], *self._of[one][other]] for one, other in self._pairs]
 

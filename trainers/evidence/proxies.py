@@ -80,7 +80,7 @@ class ProxyAudit:
         return min(LARGEST_WEIGHT, max(0.0, 2.0 * a - 1.0) ** 2)
 
     def figures(self) -> dict[str, Any]:
-        """For people: the weight of each judge's label relative to a person's, and why."""
+        """Weight of each judge's label relative to a person's, with its reasons, for people to read."""
         judges = sorted({*self.agreed, *self.disagreed})
         return {
             "judges": {

@@ -16,7 +16,7 @@ Interval = tuple[float, float]
 
 _RESAMPLES = 2000
 LEAST_TASKS = 20
-"""With fewer, an interval over tasks is meaningless: with one task it has no width at all."""
+"""Fewest tasks for an interval. With fewer it is meaningless: with one task it has no width at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Difference:
     accuracy: float
     accuracy_ci95: Interval
     log_loss: float
-    """In nats; below 0 is better."""
+    """Difference of the log losses, in nats; below 0 is better."""
     log_loss_ci95: Interval
     n_tasks: int
 

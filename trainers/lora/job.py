@@ -1,4 +1,4 @@
-"""From prepared pairs to a finished adapter: train, measure, write."""
+"""Makes a finished adapter from prepared pairs: train, measure, write."""
 
 from __future__ import annotations
 

@@ -23,7 +23,8 @@ Array = NDArray[np.float64]
 _PADDED_BATCH = 64
 """Texts."""
 _ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-"""Without cuDNN's, which takes seconds to prepare for each new length, and lengths vary all the time."""
+"""Attention backends on a GPU. cuDNN's is left out: it takes seconds to prepare for each new length, and
+lengths vary all the time."""
 
 
 def rewards(model: Any, built: Built, encoded: Sequence[Encoded], device: str = "cpu") -> Tensor:

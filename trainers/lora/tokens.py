@@ -60,7 +60,7 @@ class Tokens:
             raise BadInput(f"--length {length} leaves no room for a text; give 16 or more")
 
     def encode(self, texts: Sequence[tuple[str, str]]) -> list[Encoded]:
-        """In the given order. Raises BadInput if goal and candidate together have no token."""
+        """The encoded texts, in order. Raises BadInput if goal and candidate together have no token."""
         goals = self._tokenizer.encode_batch([goal for goal, _ in texts], add_special_tokens=False)
         candidates = self._tokenizer.encode_batch([text for _, text in texts], add_special_tokens=False)
         done = []

@@ -53,7 +53,7 @@ class TrainingStep:
     pairs: int
     """Pairs that this process's training has seen since it started or resumed."""
     pairs_per_s: float
-    """Over all processes."""
+    """Pairs per second, over all processes."""
     measured: bool
     """The held-out part was measured after this step."""
 

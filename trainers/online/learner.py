@@ -156,7 +156,7 @@ class OnlineLearner:
             learner._models = other._dimensions.learners[name]._models
 
     def finish(self) -> None:
-        """At the end of a file: close every task without an end, in the order of the file."""
+        """Close every task that has no end, in the order of the file; called at the file's end."""
         for learner in self._dimensions.learners.values():
             learner.finish()
         read, batch = self._admission.rows.read([]), self._admission.begin()

@@ -51,7 +51,7 @@ class Lowest:
     _is_empty: bool = True
 
     def including(self, scores: Scores, not_seen: frozenset[str] = frozenset()) -> Self:
-        """With one more candidate; returns itself if that changes nothing."""
+        """The lowest scores with one more candidate; returns itself if that changes nothing."""
         known = scores_of_video(scores)
         lower = {name: s for name, s in known.items() if s < self.scores.get(name, math.inf)}
         is_lacked = self.is_lacked or not (self._is_empty or known.keys() == self.scores.keys())
@@ -80,7 +80,7 @@ def rewards_in_run(events: Iterable[TraceEvent]) -> dict[int, float]:
 
 
 def scores_lacked(judged: Sequence[TraceEvent]) -> list[int]:
-    """For each of some judged candidates, the number of scores that others of them have and it lacks.
+    """The number of scores that each of some judged candidates lacks and others of them have.
 
     Of two with the same reward, the one that lacks fewer is the better one.
     """
@@ -113,7 +113,7 @@ def scores_of_video(scores: Scores) -> dict[str, float]:
 
 
 def _lowest(candidates: Iterable[tuple[Scores, frozenset[str]]]) -> Lowest:
-    """Of (scores, those not seen) of each candidate."""
+    """The lowest scores of candidates, each given as (scores, those not seen)."""
     lowest = Lowest()
     for scores, not_seen in candidates:
         lowest = lowest.including(scores, not_seen)

@@ -291,7 +291,7 @@ class PairFormer:
 
 
 def in_words(run: RunRevision) -> str:
-    """For errors: ``run 'a'``, or ``revision 2 of run 'a'``."""
+    """The run's name in errors: ``run 'a'``, or ``revision 2 of run 'a'``."""
     run_id, revision = run
     return f"revision {revision} of run {run_id!r}" if revision else f"run {run_id!r}"
 

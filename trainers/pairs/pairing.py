@@ -42,7 +42,7 @@ LIVE_SOURCES: tuple[LabelSource, ...] = ("critic", "outcome")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairingRules:
-    """Which candidates of a run make a pair.
+    """Rules that decide which candidates of a run make a pair.
 
     ``min_gap`` is the least difference of the scores (0.03, as in TriBrain 0.6.2), ``top_k`` the number of
     best candidates that are compared with the rest, ``model`` the name of the reward model that the pairs are

@@ -123,7 +123,7 @@ def _of_dataframe(given: TableLike) -> Table:
 
 
 def _cells(column: Any) -> Iterable[object]:
-    """With None for a null, however a dataframe says that."""
+    """The column's cells, with None for a null, however the dataframe represents it."""
     nulls = column.is_null().to_list()
     return [None if null else value for value, null in zip(column.to_list(), nulls, strict=True)]
 

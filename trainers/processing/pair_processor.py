@@ -281,16 +281,16 @@ class PairProcessors:
         return self._by_model[model].learn(messages)
 
     def take_snapshot(self, model: str) -> Outgoing | None:
-        """As ``PairProcessor.take_snapshot``."""
+        """Like ``PairProcessor.take_snapshot``, for this model."""
         return self._by_model[model].take_snapshot()
 
     def checkpoint(self, model: str) -> Checkpoint:
-        """As ``PairProcessor.checkpoint``."""
+        """Like ``PairProcessor.checkpoint``, for this model."""
         return self._by_model[model].checkpoint()
 
     @property
     def kept_bytes(self) -> int:
-        """As ``PairProcessor.kept_bytes``, of all models."""
+        """Like ``PairProcessor.kept_bytes``, summed over all models."""
         return sum(processor.kept_bytes for processor in list(self._by_model.values()))
 
     def forget(self) -> None:

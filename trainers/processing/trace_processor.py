@@ -62,7 +62,7 @@ class TraceProcessor:
         self._waiting_bytes = 0
         self.partitions: int | None = None
         self.pairs_formed = 0
-        """Since the start."""
+        """Number of pairs formed since the start."""
 
     @property
     def waiting_bytes(self) -> int:

@@ -86,7 +86,7 @@ class TextLearner:
         return self._take(message)
 
     def finish(self) -> None:
-        """At the end of a file: close every task without an end, in the order of the file."""
+        """Close every task that has no end, in the order of the file; called at the file's end."""
         for task in list(self._open):
             self._close(task)
 
