@@ -72,7 +72,7 @@ def is_blank(text: str) -> bool:
 
 
 def nearest(found: str, expected: Iterable[str]) -> str | None:
-    """The expected name that was probably meant, whatever its case and surrounding spaces; None if unclear."""
+    """The expected name that was probably meant, whatever its case and surrounding spaces, or None."""
     folded = {name.strip().casefold(): name for name in expected}
     close = get_close_matches(found.strip().casefold(), folded, n=1)
     return folded[close[0]] if close else None

@@ -36,7 +36,7 @@ class TraceSide:
         self.events_read = 0
         """Counted since the start, each event once per assignment."""
         self._marks: list[tuple[Outgoing, Callable[[], None]]] = []
-        """Marks to send for closed runs whose pairs are on Kafka, each with the callback that ends its hold."""
+        """Marks to send for closed runs whose pairs are on Kafka, each with the callback that ends a hold."""
 
     @property
     def held_runs(self) -> Collection[RunRevision]:

@@ -83,7 +83,7 @@ class Between:
         return opposed if agreeing > len(opposed) else {}
 
     def state(self, names: Sequence[str]) -> list[list[int]]:
-        """The argument of ``from_state``: rows of two annotators' numbers in ``names`` and their two counts."""
+        """The argument of ``from_state``: rows of two annotators' indices in ``names``, and two counts."""
         at = {name: i for i, name in enumerate(names)}
         return [[at[one], at[other], *self._of[one][other]] for one, other in self._pairs]
 
