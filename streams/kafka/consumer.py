@@ -28,7 +28,7 @@ class Consumer:
         self._close = weakref.finalize(self, self._consumer.close)
 
     def close(self) -> None:
-        """May be called twice."""
+        """Close the consumer. May be called twice."""
         self._close()
 
     def connect(self) -> None:
@@ -36,7 +36,7 @@ class Consumer:
         self._consumer.bootstrap()
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
-        """Read these partitions, each from its beginning unless ``seek`` says otherwise."""
+        """Read these partitions, each from its beginning unless ``seek`` sets another offset."""
         self._consumer.assign(list(partitions))
 
     def subscribe(self, topics: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""Tells whether a topic was deleted and recreated; its offsets then start at 0 again.
+"""Detects topics that were deleted and recreated, whose offsets then start at 0 again.
 
 Recorded offsets are meaningless for another incarnation of the topic. Kafka distinguishes incarnations by
 topic id (KIP-516). A topic restored from a backup has every message at its old offset, so it counts under the

@@ -74,7 +74,7 @@ class TopicReader:
         self.close()
 
     def close(self) -> None:
-        """May be called twice."""
+        """Close the reader. May be called twice."""
         self._consumer.close()
 
     def poll(self) -> list[StoredMessage]:

@@ -119,7 +119,7 @@ class Settings:
 
     @property
     def restores_topic(self) -> str:
-        """Exists only where a backup was restored; maps new topic ids to old ones."""
+        """The topic that maps new topic ids to old ones; it exists only where a backup was restored."""
         return f"{self.topic_prefix}.restores"
 
 

@@ -154,7 +154,7 @@ _FLAT = frozenset({str, bool, int, float, NoneType})
 def decode_trace(raw: bytes, source: object) -> TraceMessage:
     """Decode a value of the trace topic, or a line of ``trace.jsonl`` (also TriBrain 0.6.2's).
 
-    ``str(source)`` says where the bytes came from. Raises ContractError.
+    ``str(source)`` names the origin of the bytes. Raises ContractError.
     """
     message: TraceMessage = _decode(raw, source, _TRACE)
     return message
@@ -312,7 +312,7 @@ def _decode(
     accepted: _Format,
     prepared: Callable[[dict[str, Any]], dict[str, Any]] = lambda obj: obj,
 ) -> Any:
-    """``prepared`` adjusts the JSON of a message that is not in this version's own format."""
+    """The decoded message. ``prepared`` adjusts the JSON of one that is not in this version's own format."""
     if len(raw) > accepted.max_bytes:
         _check_size(raw, source, accepted)
     message = None

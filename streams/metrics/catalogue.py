@@ -29,7 +29,7 @@ class Metric:
     services: tuple[Service, ...]
     labels: tuple[str, ...] = ()
     unit: str = ""
-    """Empty for counts."""
+    """Unit of the values; empty for counts."""
     buckets: tuple[float, ...] = ()
     """Upper bounds of a histogram."""
 

@@ -46,7 +46,7 @@ class TracePublisher:
 
     It also sends what an earlier process left in the spool. The thread continues by itself when an
     unreachable broker is back. Closing removes an empty spool. If the spool is full or cannot be used, events
-    are refused: they are counted, and ``problem`` says why. Nothing is raised, because the run's own
+    are refused: they are counted, and ``problem`` gives the reason. Nothing is raised, because the run's own
     ``trace.jsonl`` has them. ``max_spool_bytes`` limits the spool's size.
     """
 

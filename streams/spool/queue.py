@@ -47,7 +47,7 @@ _COLUMNS = "topic, key, value, run_id, appended_at"
 
 
 class SpoolError(BadInput):
-    """The spool is full, damaged or unusable; the message names the file and says what to do."""
+    """The spool is full, damaged or unusable; the message names the file and what to do."""
 
 
 @dataclass(frozen=True, slots=True)

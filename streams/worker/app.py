@@ -138,8 +138,8 @@ class _Silence:
 
 
 class _App(faust.App):
-    """Runs hooks at the right time: Faust's own signals come before it has an event loop, and after it has
-    given the partitions back."""
+    """Runs hooks before the app starts and stops. Faust's own signals come before it has an event loop, and
+    after it has given the partitions back."""
 
     before_start: Callable[[], Awaitable[None]]
     before_stop: Callable[[], Awaitable[None]]

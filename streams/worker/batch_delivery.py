@@ -6,8 +6,8 @@ contains all assumptions about the internals of Faust and aiokafka, for the vers
 ``tests/kafka/test_delivery.py`` fails if the code that it relies on changes.
 
 Reads, commits and rebalances run in Faust's consumer thread, and a rebalance waits until the worker's event
-loop has heard of it. So while the assignment number equals the one that a read or commit was requested with,
-the group's generation belongs to that assignment.
+loop is notified. So while the assignment number equals the one that a read or commit was requested with, the
+group's generation belongs to that assignment.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from streams.messages.stored import StoredMessage
 
 Partition = tuple[str, int]
-"""Topic and number; Faust's ``TP`` is a subtype."""
+"""Topic and number of a partition; Faust's ``TP`` is a subtype."""
 
 
 @dataclass(frozen=True, slots=True)

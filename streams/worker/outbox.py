@@ -43,7 +43,7 @@ _BATCH_MESSAGES = 1 << 16
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 _RETRY_S = 0.1
 _CLOSE_S = 5.0
-"""aiokafka would retry for ever while the broker is unreachable."""
+"""Time limit for closing; aiokafka would retry indefinitely while the broker is unreachable."""
 
 
 class Outbox:

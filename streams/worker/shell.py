@@ -43,13 +43,13 @@ _AGAIN_S = 1.0
 _LOOK_FOR_ROOM_S = 0.01
 _LAST_ANSWERS_S = 10.0
 _LONGEST_COMMIT_S = 15.0
-"""Longer than the delivery waits for a broker."""
+"""Time limit of a commit, longer than the delivery waits for a broker."""
 _COMMITTED: dict[type, str] = {
     TraceSide: "former.released",
     PairSide: "learner.acknowledged",
     VoteSide: "votes.released",
 }
-"""The fail point after a commit."""
+"""State machine to the fail point after its commit."""
 
 
 class Shell:

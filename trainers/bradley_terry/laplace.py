@@ -127,7 +127,7 @@ class Laplace(LinearEstimator):
         return p, alarms
 
     def _undo(self, z: Array, w: float, tie: bool) -> None:
-        """The drift detector saw predictions, which are not undone."""
+        """Undo the step for the difference z (d,) in units, except for what the drift detector has seen."""
         undo_laplace(z, w, tie, self._mean, self._cov, self._nu, self.prior_variance)
 
     @property
@@ -137,7 +137,7 @@ class Laplace(LinearEstimator):
 
     @property
     def covariance(self) -> Array:
-        """(d, d), of ``weights``, in the order of ``features``."""
+        """Covariance (d, d) of ``weights``, in the order of ``features``."""
         return self._served()[1]
 
     def state(self) -> dict[str, Any]:

@@ -191,7 +191,7 @@ class LinearEstimator(base.Classifier):
         return new, np.nan_to_num(np.array(counted))
 
     def _prior_means(self, names: Iterable[str]) -> Array:
-        """Only critics are assumed to be better when higher."""
+        """Prior means of these features; only critics are assumed to be better when higher."""
         return np.array([self.prior_mean if is_critic(name) else 0.0 for name in names])
 
     def _units(self) -> dict[str, Any]:

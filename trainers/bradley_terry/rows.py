@@ -57,7 +57,7 @@ class ColumnPlan:
     scores: Ints
     """Indices of the scores whose critics have a row in ``ShownScores``."""
     critics: Ints
-    """Those rows."""
+    """The rows of those critics in ``ShownScores``."""
     waiting: tuple[tuple[str, int, int], ...]
     """Features that become known with the first pair that has both their numbers, with the numbers' indices;
     −1 for an indicator, which every pair of the layout has."""
@@ -66,7 +66,7 @@ class ColumnPlan:
     has_all: bool
     """Whether there is, or was, room for every feature."""
     size: int
-    """Bytes."""
+    """Size of the plan in bytes."""
 
 
 class RowMaker:
@@ -136,7 +136,7 @@ class RowMaker:
         return X, means
 
     def rows_of(self, pairs: Sequence[PreferencePair]) -> Array:
-        """Only the differences X (n, d)."""
+        """The differences X (n, d) of these pairs, without the critics' means."""
         read = self.read(pairs)
         return self.rows(read, range(len(pairs)), [self.plan(read, i) for i in range(len(pairs))])[0]
 

@@ -54,7 +54,7 @@ class Choice:
     chosen: tuple[RatedSample, ...]
     """The dataset's samples, in the order of their ids."""
     distinct: tuple[RatedSample, ...]
-    """The videos they were chosen from."""
+    """The distinct videos from which they were chosen."""
     looks: dict[str, DecodedVideo]
     left_out: Counter[str]
     """Number by reason; together with the chosen ones, every iteration of the runs."""
@@ -94,7 +94,7 @@ def choose(
 
 
 def samples_apart(runs: Iterable[Run], kept_apart: Collection[str]) -> tuple[list[Sample], Counter[str]]:
-    """Like ``samples_of``, without the videos of the prompts that are kept apart."""
+    """Like ``samples_of``, without the videos of held-out prompts (``kept_apart``)."""
     found, left_out = samples_of(runs)
     samples = [sample for sample in found if not is_of(sample.event, kept_apart)]
     left_out[KEPT_APART] += len(found) - len(samples)

@@ -26,7 +26,7 @@ def new_folder(out: Path, schema: str, *, replace: bool = False) -> Iterator[Pat
     given and it has the same schema. The next call cleans up after a killed process. Raises BadInput, also if
     writing fails, or if another process is building the same folder.
     """
-    out = Path(os.path.abspath(out))  # "." has no name that something beside could be called after
+    out = Path(os.path.abspath(out))  # "." has no name from which to derive a neighbour's
     check_place(out, schema, replace=replace)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -42,7 +42,7 @@ class Sample:
     critic_reward: float
     """Relative to all judged candidates of the runs, see ``trainers.pairs.critic_rewards``."""
     lacked: int = 0
-    """Scores that others of them have and it lacks."""
+    """Number of scores that other candidates among them have and this one lacks."""
 
     @property
     def id(self) -> str:

@@ -49,9 +49,9 @@ class Rater:
     name: str
     votes: int
     left: Share
-    """The left ones among the votes for a side."""
+    """Share of left answers among the votes for a side."""
     same: Share
-    """The equal answers among pairs that were asked again."""
+    """Share of equal answers among the pairs that were judged twice."""
     self_kappa: Coefficient
 
 
@@ -68,7 +68,7 @@ class Agreement:
 
 
 def agreement(votes: Sequence[Vote]) -> Agreement:
-    """``votes`` are the valid ones in order of arrival; an annotator's first vote on a pair counts."""
+    """The agreement in valid votes, in order of arrival; an annotator's first vote on a pair counts."""
     by_rater: dict[str, list[Vote]] = defaultdict(list)
     for vote in votes:
         by_rater[vote.annotator].append(vote)
@@ -97,7 +97,7 @@ def own_repeats(votes: Sequence[Vote]) -> list[tuple[Category, Category]]:
 
 
 def category_of(vote: Vote) -> Category | None:
-    """None for a vote without an answer on the pair."""
+    """The vote's category; None if it has no answer on the pair."""
     if vote.answer in ("tie", "both_bad"):
         return "neither"
     if vote.answer not in ("left", "right"):

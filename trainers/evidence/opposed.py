@@ -17,7 +17,7 @@ from itertools import combinations
 from trainers.other_version import a_count
 
 CLEARLY = 2.5
-"""Standard errors from an agreement by chance, above or below, from which it is taken for more than that."""
+"""Standard errors above or below chance from which an agreement counts as more than chance."""
 PAIRS_OF_ANNOTATORS = 5_000
 """Limit on pairs of annotators that are counted, the first that were compared."""
 _Count = list[int]
@@ -60,10 +60,10 @@ class Between:
         return (net + compared) // 2, compared
 
     def opposed(self) -> dict[str, None]:
-        """Those who clearly answer against the others.
+        """The annotators who clearly answer against the others.
 
-        Nobody, unless more annotators clearly agree with each other than are opposed to them: of two equal
-        parties, none can be called the wrong one.
+        There are none unless more annotators clearly agree with each other than are opposed to them: of two
+        equal parties, none can be called the wrong one.
         """
         rest = {
             name: [sum(column) for column in zip(*of.values(), strict=True)] for name, of in self._of.items()
@@ -101,13 +101,13 @@ class Between:
         return between
 
     def _put(self, one: str, other: str, count: _Count) -> None:
-        """The same counts for both orders of the names."""
+        """Store the same count under both orders of the names."""
         self._pairs.append((one, other))
         self._of.setdefault(one, {})[other] = count
         self._of.setdefault(other, {})[one] = count
 
 
 def _standard_errors(count: Sequence[int]) -> float:
-    """How far an agreement is above chance, in standard errors of that of coins."""
+    """How far an agreement is above chance, in standard errors of an agreement by chance."""
     net, compared = count
     return net / math.sqrt(compared) if compared else 0.0

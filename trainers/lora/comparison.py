@@ -32,12 +32,12 @@ class Difference:
 
     @property
     def is_shown(self) -> bool:
-        """Shown to be better by log loss."""
+        """Whether the one model is shown to be better by log loss."""
         return self.n_tasks >= LEAST_TASKS and self.log_loss_ci95[1] < 0
 
     @property
     def is_worse(self) -> bool:
-        """Shown to be worse by log loss."""
+        """Whether the one model is shown to be worse by log loss."""
         return self.n_tasks >= LEAST_TASKS and self.log_loss_ci95[0] > 0
 
     def statement(self, name: str, other: str) -> str:

@@ -30,7 +30,7 @@ from trainers.lora.training import Trainer, TrainingStep
 
 PLOT = "training.png"
 _POINTS = 30
-"""Decimals of the written losses."""
+"""Most intervals over which ``history`` averages the training loss."""
 
 
 def train(

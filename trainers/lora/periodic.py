@@ -55,7 +55,7 @@ class LoraJob:
     """This job's own folder: plan, checkpoint, and the earlier adapters."""
     every_pairs: int
     every_s: float
-    """Counted from the arrival of the oldest new pair."""
+    """Seconds until the next training, counted from the arrival of the oldest new pair."""
     accept_new_topics: bool = False
     baselines: Baselines = baselines
     """Baselines that an adapter has to beat, besides the adapter in force."""

@@ -40,16 +40,16 @@ class LoraSettings:
     seed: int = 0
     threads: int = 1
     held_out: float = 0.2
-    """Fraction of the tasks."""
+    """Fraction of the tasks that is held out."""
     patience: int | None = None
     """Evaluations without a better held-out log loss before training stops early; None: never."""
     evaluations: int = 2
     """Number of evaluations on the held-out part during training."""
     checkpoint_every: int = 50
-    """Steps."""
+    """Steps from one checkpoint to the next."""
     weight_decay: float = 0.01
     warm_up: float = 0.06
-    """Fraction of the steps."""
+    """Fraction of the steps in which the learning rate rises."""
     clip: float = 1.0
 
     @property

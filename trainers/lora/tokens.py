@@ -87,7 +87,7 @@ class Tokens:
 
 
 def load_tokenizer(base: BaseModel) -> Tokenizer:
-    """Raises BadInput."""
+    """The base model's tokenizer. Raises BadInput."""
     file = base.folder / "tokenizer.json"
     if not file.is_file():
         return _converted(base.folder)
@@ -98,7 +98,7 @@ def load_tokenizer(base: BaseModel) -> Tokenizer:
 
 
 def tokenizer_sha256(tokenizer: Tokenizer) -> str:
-    """Hex; of the tokenizer without truncation and padding, which its file may set."""
+    """SHA-256 (hex) of the tokenizer without truncation and padding, which its file may set."""
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return hashlib.sha256(tokenizer.to_str().encode()).hexdigest()

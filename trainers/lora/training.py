@@ -46,7 +46,7 @@ class TrainingStep:
     step: int
     steps: int
     loss: float
-    """Mean over the last steps."""
+    """Mean training loss over the last steps."""
     accuracy: float | None
     """Held-out accuracy, as last measured."""
     log_loss: float | None
@@ -136,7 +136,7 @@ class Trainer:
         return self._predictions
 
     def predictions_now(self, device: str) -> Array:
-        """The same with the model's current weights."""
+        """Like ``predictions``, but with the model's current weights."""
         encoded = [*self._held_out.chosen, *self._held_out.rejected]
         chosen, rejected = np.split(score(self._model, self._built, encoded, device), 2)
         return np.asarray(np.exp(-np.logaddexp(0.0, rejected - chosen)))

@@ -78,7 +78,7 @@ class OnlineLearner:
         self._dimensions = Dimensions(self._begin_dimension)
 
     def on_message(self, message: PairMessage, known_new: bool = False) -> bool:
-        """``on_messages`` with one; False if it changes nothing (a repetition, or for another model)."""
+        """``on_messages`` for one; False if it changes nothing (a repetition, or for another model)."""
         return self.on_messages([message], [known_new]) > 0
 
     def on_messages(self, messages: Sequence[PairMessage], known_new: Sequence[bool] | None = None) -> int:

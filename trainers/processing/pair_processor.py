@@ -95,7 +95,7 @@ class PairProcessor:
         self._published_version = published
 
     def on_message(self, message: StoredMessage) -> list[Outgoing]:
-        """``on_messages`` with one."""
+        """``on_messages`` for one message."""
         return self.on_messages([message])
 
     def on_messages(self, messages: Sequence[StoredMessage]) -> list[Outgoing]:
@@ -198,7 +198,7 @@ class PairProcessor:
     def _learn_one_by_one(
         self, fresh: Sequence[DecodedPair], numbered: Sequence[bool]
     ) -> list[tuple[StoredMessage, Outgoing]]:
-        """All except those that raise."""
+        """Learn all messages except those that raise. Returns these with their dead letters."""
         letters = []
         for (message, decoded), has_number in zip(fresh, numbered, strict=True):
             try:

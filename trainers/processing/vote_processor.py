@@ -82,7 +82,7 @@ class VoteProcessor:
         return letter_for(message, NotUsable(f"{message.source}: {why}"), self._dead_letters_topic)
 
     def forget(self) -> None:
-        """The partition was revoked."""
+        """Forget the votes whose pairs were formed: the partition was revoked."""
         self._formed.clear()
 
     def _pair(self, vote: Vote, found: Found) -> Outgoing:
@@ -90,7 +90,7 @@ class VoteProcessor:
         return self._outgoing(pair_of_vote(vote, left, right, self._rules), vote.vote_id)
 
     def _withdrawal(self, vote: Vote, found: Found) -> Iterator[Outgoing]:
-        """The withdrawal of the pair of the vote that this one takes back; nothing if there is no such pair.
+        """The withdrawal of the pair of the vote that this one takes back; nothing if there can be none.
 
         Raises NotUsable if the vote belongs to another annotator.
         """

@@ -243,7 +243,7 @@ class TextLearner:
         return True
 
     def _settle(self, name: str) -> None:
-        """The task may continue, but its later pairs are late."""
+        """Settle a task: it may continue, but its later pairs are late."""
         task = self._open.pop(name)
         self._learn_waiting(task)
         self._past.settle(name, task.counts)
@@ -336,5 +336,5 @@ class TextLearner:
 
 
 def task_name(pair: PreferencePair) -> str:
-    """Its run, its task, or its goal."""
+    """The name of a pair's task: its run, its task, or its goal."""
     return task_of(pair) or task_of_text(pair)
