@@ -19,7 +19,7 @@ class Consumer:
     """Polls for messages and reports positions; for one thread. Every method raises KafkaError.
 
     An open consumer is closed when the process ends. Later kafka-python's own thread would be gone, and its
-    ``close`` would wait for ever.
+    ``close`` would wait indefinitely.
     """
 
     def __init__(self, settings: Settings) -> None:

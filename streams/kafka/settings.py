@@ -165,7 +165,7 @@ def consumer_config(settings: Settings) -> dict[str, Any]:
         "metadata_max_age_ms": 2_000,
         "max_partition_fetch_bytes": 4 << 20,
         "allow_auto_create_topics": False,
-        # No deserialisers: if one raises, poll() returns to the same offset for ever.
+        # No deserialisers: if one raises, poll() returns to the same offset again and again.
     }
 
 

@@ -107,7 +107,7 @@ class _Format:
     """What one topic, or one kind of file, may contain."""
 
     contracts: tuple[type[Any], ...]
-    """A message without a schema name, as TriBrain 0.6.2 wrote it, has the first contract."""
+    """The possible contracts; a message without a schema name, as from TriBrain 0.6.2, has the first."""
     max_bytes: int
     decoders: tuple[tuple[bytes, Callable[[bytes], Any]], ...]
     """First bytes of a message as ``encode`` writes it, and the decoder for it."""

@@ -112,7 +112,7 @@ def _file_system(path: Path, mounts: Iterable[str]) -> str:
 
 
 def _local_folders() -> tuple[Path, ...]:
-    """Candidates by the XDG Base Directory specification; a home can be on the network, too."""
+    """Candidate folders by the XDG Base Directory specification; a home can be on the network, too."""
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     return state / "tribrain" / "spools", Path("/var/tmp") / f"tribrain-{os.getuid()}" / "spools"
 

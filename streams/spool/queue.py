@@ -268,7 +268,7 @@ class Spool:
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """Retries: if two processes create the same file, SQLite fails for one of them without waiting."""
+    """Retries if two processes create the same file: SQLite fails for one of them without waiting."""
     give_up = time.monotonic() + _BUSY_S
     while True:
         try:

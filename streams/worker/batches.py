@@ -29,7 +29,7 @@ class Limits:
 
     batch_messages: int = 1_000
     batch_bytes: int = 4 << 20
-    """Counts keys, values and headers. A larger message is a batch by itself."""
+    """Limit on keys, values and headers. A larger message is a batch by itself."""
     waiting_bytes: int = 16 << 20
     """Limit per topic. Reading pauses at this size and resumes below half of it, so at most one more read
     comes on top. Messages of held partitions do not count."""

@@ -59,7 +59,7 @@ class SaveCheckpoint:
     model: str
     checkpoint: Checkpoint
     snapshot: Outgoing | None
-    """None if it is already on Kafka."""
+    """The snapshot of the same state; None if it is already on Kafka."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,11 +72,11 @@ class _Model:
     checkpoint: _Due
     is_open: bool = False
     is_publishing: bool = False
-    """One publication at a time: with two under way, the older one could arrive last."""
+    """Whether a publication is under way; there is one at a time, as of two the older could arrive last."""
     begun_s: float = 0.0
     """When the state being published was taken."""
     took_s: float = 0.0
-    """CPU seconds for taking it."""
+    """CPU seconds for taking that state."""
     waiting: list[_Read] = field(default_factory=list)
     """Messages read while the writer is being opened."""
     waiting_bytes: int = 0
@@ -115,9 +115,9 @@ class PairSide:
         self._positions = Positions()
         self._in_flight = InFlight()
         self.pairs_learnt = 0
-        """Counted since the start."""
+        """Number of pairs learnt since the start."""
         self.updates = 0
-        """Batches that changed a model, counted since the start."""
+        """Number of batches that changed a model since the start."""
 
     @property
     def positions(self) -> Positions:

@@ -1,6 +1,6 @@
 """Pairs as rows of an array, bit for bit equal to ``trainers.bradley_terry.features.of_pair``.
 
-A pair's layout says which critics each side has, and which contexts. The assignment to columns is computed
+A pair's layout lists the critics of each side, and the contexts. The assignment to columns is computed
 once per layout, and one loop fills in the numbers of a batch.
 """
 

@@ -35,7 +35,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A video that critics have judged, with everything that its run says about it."""
+    """A video that critics have judged, with everything that its run records about it."""
 
     event: TraceEvent
     video: Path

@@ -1,4 +1,4 @@
-"""Which pairs are new, and how much each weighs: every decision made before a batch is learnt."""
+"""Decides which pairs are new and how much each weighs, before a batch of them is learnt."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Admission:
     ) -> bool:
         """Add a pair, number ``at`` of those that were read; False if it is not new.
 
-        ``is_new`` says that it cannot be a repetition.
+        ``is_new`` means that it cannot be a repetition.
         """
         name, source = task_of(pair), pair.label_source
         task, past = self.open.by_name.get(name), None

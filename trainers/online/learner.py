@@ -63,7 +63,7 @@ class OnlineLearner:
         """``open_tasks`` limits the open tasks, and ``remembered`` the other tasks and the pairs.
 
         ``pairs_of_task`` maps (dimension, task, label source) to the number of pairs to come, if all are
-        known in advance. ``heard_before`` maps a dimension to what all votes say about their annotators.
+        known in advance. ``heard_before`` maps a dimension to what all votes show about their annotators.
         ``dimension`` is what the labels judge; other dimensions have their own learners inside this one.
         """
         self.model = model
@@ -85,8 +85,8 @@ class OnlineLearner:
         """Learn messages of the pairs topic in order; returns the number of those that changed something.
 
         The bits do not depend on how a stream is split into calls. ``known_new`` has one flag per message:
-        True says that it cannot be a repetition, so nothing is stored to recognise it. A call that raises has
-        changed nothing. Of the messages that the contracts allow, only a rollback to the state of another
+        True means that it cannot be a repetition, so nothing is stored to recognise it. A call that raises
+        changes nothing. Of the messages that the contracts allow, only a rollback to the state of another
         version of TriBrain raises (BadInput).
         """
         given = zip(messages, known_new or [False] * len(messages), strict=True)
@@ -143,7 +143,7 @@ class OnlineLearner:
 
     @property
     def annotators(self) -> dict[str, Annotators]:
-        """What votes say about the annotators, by dimension (empty for overall quality), where they can be
+        """What votes show about the annotators, by dimension (empty for overall quality), where they can be
         distinguished."""
         of_each = {self._dimension: self, **self._dimensions.learners}
         heard = {name: learner._admission.evidence.annotators for name, learner in of_each.items()}

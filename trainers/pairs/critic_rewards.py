@@ -92,8 +92,8 @@ def scores_lacked(judged: Sequence[TraceEvent]) -> list[int]:
 def rewards_in_runs(runs: Sequence[Sequence[TraceEvent]]) -> list[dict[int, float]]:
     """Like ``rewards_in_run``, for runs that are compared with each other.
 
-    If a critic gave no score in a whole run, its lowest score in the others is used there, unless it said of
-    every video that it does not apply; 0 if it said that it did not see what the goal names.
+    If a critic gave no score in a whole run, its lowest score in the others is used there, unless it
+    reported for every video that it does not apply; 0 if it reported that it did not see what the goal names.
     """
     judged = [[event for event in run if event.overall_score is not None] for run in runs]
     of_each = [

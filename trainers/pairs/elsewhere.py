@@ -1,4 +1,4 @@
-"""Which candidates' trusted labels were learnt under the name of another task.
+"""Tracks candidates whose trusted labels were learnt under the name of another task.
 
 The same candidates may be labelled as those of their run, as those of its task, and in a vote on two runs.
 Whichever comes first is evidence. The others are predicted by a model that has learnt it.

@@ -1,4 +1,4 @@
-"""Which pairs of a run a model has taken: from each run it takes only the next one.
+"""Tracks the pairs that a model has taken; from each run it takes only the next one.
 
 A former numbers the pairs of a run from 0 (header ``nth``), and forming the run again gives the same numbers.
 So one integer per open run recognises repeated deliveries, however often they come and however many runs are
