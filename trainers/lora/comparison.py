@@ -16,7 +16,7 @@ Interval = tuple[float, float]
 
 _RESAMPLES = 2000
 LEAST_TASKS = 20
-"""Fewest tasks for an interval. With fewer it is meaningless: with one task it has no width at all."""
+"""Fewest tasks on which a difference can be shown. With one task, an interval has no width at all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class LoraJob:
     """This job's own folder: plan, checkpoint, and the earlier adapters."""
     every_pairs: int
     every_s: float
-    """Seconds until the next training, counted from the arrival of the oldest new pair."""
+    """Seconds from the arrival of the oldest new pair until a training is due, whatever their number."""
     accept_new_topics: bool = False
     baselines: Baselines = baselines
     """Baselines that an adapter has to beat, besides the adapter in force."""

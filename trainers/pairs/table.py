@@ -28,7 +28,7 @@ class Table:
 
     @classmethod
     def read(cls, given: TableLike, expected: str) -> Table:
-        """The given table. Raises BadInput if it is no table or has no rows; ``expected`` describes a row."""
+        """The given table. Raises BadInput if it is no table, or has no rows (``expected``) or names."""
         table = _of_mappings(given) if _is_sequence(given) else _of_dataframe(given)
         if not table.rows:
             raise BadInput(f"the table has no rows; expected {expected}")
