@@ -101,7 +101,7 @@ def plain(name: str) -> str:
 
 
 def inside(folder: Path, relative: str) -> Path | None:
-    """``folder / relative`` with links followed; None if that lies outside the folder."""
+    """``folder / relative`` with links followed; None if that is outside the folder."""
     try:
         path = (folder / relative).resolve()
         return path if path.is_relative_to(folder.resolve()) else None

@@ -26,14 +26,14 @@ class PlanFile(Generic[Plan]):
         self._kind = kind
 
     def load(self) -> Plan | None:
-        """None if there is none that can be read."""
+        """The plan; None if there is none that can be read."""
         try:
             return msgspec.json.decode(self.path.read_bytes(), type=self._kind)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             return None
 
     def save(self, plan: Plan) -> None:
-        """Raises BadInput."""
+        """Write the plan. Raises BadInput."""
         content = orjson.dumps(msgspec.to_builtins(plan), option=orjson.OPT_INDENT_2)
         try:
             write_atomically(self.path, content)

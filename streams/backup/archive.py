@@ -102,7 +102,7 @@ class Written:
 
     path: Path
     size: int
-    """Bytes."""
+    """Size of the file in bytes."""
     sha256: str
 
 

@@ -2,8 +2,8 @@
 
 The topics are read one after the other, effects before their causes: first the groups' committed offsets,
 then snapshots, marks of closed runs, pairs, and finally votes and traces. So the backup contains the causes
-of everything in it. It is a state in which all trainers might have been killed at once, and they continue
-from it as they would after that. It contains everything that Kafka had when the backup started, and part of
+of everything in it. It equals a state in which all trainers were killed at once, and they continue from it
+as they would after that. It contains everything that Kafka had when the backup started, and part of
 what arrived meanwhile.
 
 Messages are stored as clients read them. So aborted transactions are left out, and a header name that is not

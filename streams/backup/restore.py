@@ -40,7 +40,7 @@ _WHILE_RESTORED = {
     "message.timestamp.type": "CreateTime",
     "message.timestamp.after.max.ms": str(2**63 - 1),
     "message.timestamp.before.max.ms": str(2**63 - 1),
-    # Delete nothing before it was compared.
+    # Delete nothing before it is compared.
     "cleanup.policy": "delete",
     "retention.ms": "-1",
     "retention.bytes": "-1",

@@ -27,9 +27,9 @@ _GAP_AT_ONCE = 50_000
 _LOOK_AGAIN_S = 0.002
 ANSWER_S = 20.0
 _CLOSE_S = 5.0
-"""aiokafka would retry for ever while the broker is unreachable."""
+"""Time limit for closing; aiokafka would retry indefinitely while the broker is unreachable."""
 _FILLER = b"gap"
-"""A key, because a topic that is compacted later accepts no message without one."""
+"""Key of the messages in a gap, because a topic that is compacted later accepts none without a key."""
 
 
 class Rewriter:

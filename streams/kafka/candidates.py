@@ -34,8 +34,10 @@ class Candidates:
         self._votes = _Index(_names_of_vote)
 
     def look_up(self, candidates: Iterable[Place], votes: Iterable[str]) -> Found:
-        """Whatever of these is on Kafka now. Raises BadInput if a topic is missing, NoBroker if no broker
-        answers."""
+        """Those of the candidates and votes that are on Kafka now.
+
+        Raises BadInput if a topic is missing, and NoBroker if no broker answers.
+        """
         votes = list(votes)
         search = Search(candidates, votes)
         if votes:
@@ -47,7 +49,7 @@ class Candidates:
     def _read(
         self, topic: str, index: _Index, names: Iterable[str], add: Callable[[StoredMessage], None]
     ) -> None:
-        """Pass all messages of these names to ``add``, and some that lie between them."""
+        """Pass all messages of these names to ``add``, and some messages between them."""
         with TopicReader(self._settings, topic, offsets=index.next, timeout_s=self._timeout_s) as reader:
             for message in reader.read_up():
                 index.note(message)

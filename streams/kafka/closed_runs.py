@@ -22,7 +22,7 @@ from streams.messages.stored import StoredMessage
 log = logging.getLogger(__name__)
 
 _MARGIN_MS = 3_600_000
-"""A runner that was offline may resend events of an earlier run."""
+"""How much earlier to begin, as a runner that was offline may resend events of an earlier run."""
 _PAUSE_S = 0.1
 
 

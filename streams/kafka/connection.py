@@ -1,7 +1,8 @@
 """One blocking connection to a broker, for a few requests; it distinguishes all reasons for a failure.
 
-The clients retry whatever the reason is, and say little about it. Here each step is tried once: the address,
-TLS, the broker's identity, the client's identity. kafka-python encodes Kafka's protocol and authentication.
+The clients retry whatever the reason is, and report little about it. Here each step is tried once: the
+address, TLS, the broker's identity, the client's identity. kafka-python encodes Kafka's protocol and
+authentication.
 """
 
 from __future__ import annotations
@@ -158,7 +159,7 @@ class Connection:
             raise BadInput(self._why_not_let_in(None))
 
     def _ask(self, request: Any) -> Any:
-        """Raises _Lost, and BadInput if a TLS alert gives the reason."""
+        """The answer to a request. Raises _Lost, and BadInput if a TLS alert gives the reason."""
         if request.API_VERSION is None and self._versions is not None:
             request.API_VERSION = self._versions.api_version(request)
         self._protocol.send_request(request)

@@ -19,7 +19,7 @@ class Consumer:
     """Polls for messages and reports positions; for one thread. Every method raises KafkaError.
 
     An open consumer is closed when the process ends. Later kafka-python's own thread would be gone, and its
-    ``close`` would wait for ever.
+    ``close`` would wait indefinitely.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -28,7 +28,7 @@ class Consumer:
         self._close = weakref.finalize(self, self._consumer.close)
 
     def close(self) -> None:
-        """May be called twice."""
+        """Close the consumer. May be called twice."""
         self._close()
 
     def connect(self) -> None:
@@ -36,7 +36,7 @@ class Consumer:
         self._consumer.bootstrap()
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
-        """Read these partitions, each from its beginning unless ``seek`` says otherwise."""
+        """Read these partitions, each from its beginning unless ``seek`` sets another offset."""
         self._consumer.assign(list(partitions))
 
     def subscribe(self, topics: Iterable[str]) -> None:
@@ -51,7 +51,7 @@ class Consumer:
         return {each: list(map(stored_message, records)) for each, records in self._poll().items()}
 
     def poll_as_written(self) -> dict[TopicPartition, list[LogRecord]]:
-        """As ``poll``, but keeps null keys and values."""
+        """Like ``poll``, but keeps null keys and values."""
         return {each: list(map(log_record, records)) for each, records in self._poll().items()}
 
     def _poll(self) -> dict[TopicPartition, list[Any]]:

@@ -23,7 +23,7 @@ class Disk:
 
     @property
     def free_share(self) -> float:
-        """In [0, 1]."""
+        """The fraction of the disk that is free, in [0, 1]."""
         return self.free / self.size
 
 

@@ -37,7 +37,7 @@ class TopicFollower:
     out are read from their beginning; so are all if it raises BadInput. It is called for every new consumer.
 
     ``errors`` counts errors of both kinds by exception class name; the first of each class is logged with its
-    traceback. ``is_alive`` and ``silent_s`` tell whether messages can arrive.
+    traceback. ``is_alive`` and ``silent_s`` show whether messages can arrive.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class TopicFollower:
                 self._closing.wait(pause_s)
 
     def _follow_with_one_consumer(self) -> None:
-        # A consumer that finds no broker at its start waits for one for ever.
+        # A consumer that finds no broker at its start waits for one indefinitely.
         while not self._a_broker_answers():
             self._notice_silence()
             if self._closing.is_set():

@@ -1,6 +1,6 @@
-"""An end for kafka-python's TLS handshakes: it waits for a broker that is connected but silent without one.
+"""A time limit on kafka-python's TLS handshakes, which otherwise wait indefinitely for a silent broker.
 
-A broker whose process hangs, or that a network lost midway, would otherwise stop a client for good.
+A broker whose process hangs, or that the network loses midway, would stop a client for good.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from kafka.net.transport import KafkaSSLTransport
 
 HANDSHAKE_S = 5.0
-"""Seconds after which a client gives a connection up and tries again."""
+"""Seconds after which a client gives up a connection and tries again."""
 _as_it_was = KafkaSSLTransport.handshake
 
 
@@ -39,5 +39,5 @@ async def _handshake(transport: Any) -> None:
 
 
 def bound_handshakes() -> None:
-    """Give every client of this process that end. May be called again."""
+    """Apply the time limit to every client of this process. May be called again."""
     KafkaSSLTransport.handshake = _handshake

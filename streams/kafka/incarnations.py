@@ -1,4 +1,4 @@
-"""Tells whether a topic was deleted and recreated; its offsets then start at 0 again.
+"""Detects topics that were deleted and recreated, whose offsets then start at 0 again.
 
 Recorded offsets are meaningless for another incarnation of the topic. Kafka distinguishes incarnations by
 topic id (KIP-516). A topic restored from a backup has every message at its old offset, so it counts under the
@@ -52,7 +52,7 @@ def topic_ids(settings: Settings, topics: Iterable[str], timeout_s: float = 10.0
 
 
 def ids_given_by_kafka(settings: Settings, topics: Iterable[str], timeout_s: float = 10.0) -> dict[str, str]:
-    """As ``topic_ids``, but ignoring restores."""
+    """Like ``topic_ids``, but ignores restores."""
     # An admin client asks for its rights on the cluster, too, and a broker logs each time that it has none.
     with _connected(settings, timeout_s) as connection:
         cluster = connection.ask(MetadataRequest(topics=[], max_version=_FIRST_WITH_IDS))
@@ -78,7 +78,7 @@ def ids_given_by_kafka(settings: Settings, topics: Iterable[str], timeout_s: flo
 
 
 def _connected(settings: Settings, timeout_s: float) -> Connection:
-    """To the first of the brokers that answers; they are asked until the time is over."""
+    """A connection to the first broker that answers; all are tried in turn until the time is over."""
     deadline_s = monotonic() + timeout_s
     share_s = timeout_s / len(settings.addresses)
     while True:

@@ -25,7 +25,7 @@ def check_access(settings: Settings, rights: Iterable[Right] = ()) -> bool:
     the certificate does not cover, an expired token, TLS on one side only, or a missing right. An unreachable
     broker is not such a problem.
     """
-    # Not at the top: commands import this module even for --help.
+    # Imported late: commands import this module even for --help.
     from kafka.protocol.metadata import MetadataRequest
 
     from streams.kafka.connection import Connection

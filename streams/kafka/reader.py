@@ -74,7 +74,7 @@ class TopicReader:
         self.close()
 
     def close(self) -> None:
-        """May be called twice."""
+        """Close the reader. May be called twice."""
         self._consumer.close()
 
     def poll(self) -> list[StoredMessage]:
@@ -99,14 +99,14 @@ class TopicReader:
             yield from messages
 
     def batches(self, until: Mapping[int, int] | None = None) -> Batches:
-        """As ``read_up``, in lists as they arrive, each of one partition."""
+        """Like ``read_up``, but in lists as they arrive, each of one partition."""
         for _, messages in self._read(until, self._consumer.poll):
             yield messages
 
     def batches_as_written(
         self, until: Mapping[int, int] | None = None
     ) -> Generator[tuple[int, list[LogRecord]], None, None]:
-        """As ``batches``, each with its partition's number, and with null keys and values kept."""
+        """Like ``batches``, but each with its partition's number, and with null keys and values kept."""
         return self._read(until, self._consumer.poll_as_written)
 
     def _read(
@@ -201,6 +201,6 @@ def read_topic(settings: Settings, topic: str, *, timeout_s: float = 10.0) -> Me
 
 
 def read_batches(settings: Settings, topic: str, *, timeout_s: float = 10.0) -> Batches:
-    """As ``read_topic``, in lists as they arrive, each of one partition."""
+    """Like ``read_topic``, but in lists as they arrive, each of one partition."""
     with TopicReader(settings, topic, timeout_s=timeout_s) as reader:
         yield from reader.batches()

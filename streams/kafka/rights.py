@@ -171,7 +171,7 @@ def _coordinator_allows(coordinator: Connection, right: Right) -> bool:
         return _allows(group.authorized_operations, right.operation)
     if right.operation == "Describe":
         return True  # without the right the coordinator would not have been named
-    # Ask to end a transaction of a producer that does not exist: the broker checks the right first.
+    # Request the end of a transaction of a producer that does not exist: the broker checks the right first.
     request = EndTxnRequest(
         transactional_id=right.name, producer_id=_NOBODY, producer_epoch=0, committed=False, max_version=3
     )

@@ -1,4 +1,4 @@
-"""Looks up what the trace topic has of one run."""
+"""Looks up one run's messages on the trace topic."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _SILENT_S = 5.0
 
 
 def read_run(settings: Settings, run_id: str, *, timeout_s: float = 10.0) -> list[TraceMessage]:
-    """What there is of the original run, not of its rescorings, without a promised order.
+    """The messages of the original run, without those of its rescorings, in no particular order.
 
-    The topic is read from its end backwards, up to the run's first iteration, since a run that goes on is
-    mostly a recent one; a run that is not there takes the whole topic. Unreadable messages are passed over.
+    The topic is read backwards from its end to the run's first iteration, because an unfinished run is
+    usually recent; for a run that does not exist, the whole topic is read. Unreadable messages are skipped.
     Raises BadInput if that takes longer than ``timeout_s`` seconds or the topic cannot be read, and NoBroker
     if no broker answers within 5 s.
     """

@@ -246,7 +246,7 @@ def _common(security: Security) -> dict[str, Any]:
 
 
 def _keep_logins_out_of_logs() -> None:
-    """For the rest of the process: at DEBUG the clients log the bytes of every request."""
+    """Drop the clients' DEBUG logs for the rest of the process: they have the bytes of every request."""
     for name in _REQUEST_LOGGERS:
         logging.getLogger(name).addFilter(_is_above_debug)
 

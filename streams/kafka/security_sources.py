@@ -31,7 +31,7 @@ class Sources:
 
     security: Security
     bootstrap_servers: str
-    """From the file; empty if it names none."""
+    """The servers that the file names; empty if it names none."""
 
 
 def read_sources(environment: Mapping[str, str] | None = None, config: str | None = None) -> Sources:

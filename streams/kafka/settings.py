@@ -119,7 +119,7 @@ class Settings:
 
     @property
     def restores_topic(self) -> str:
-        """Exists only where a backup was restored; maps new topic ids to old ones."""
+        """The topic that maps new topic ids to old ones; it exists only where a backup was restored."""
         return f"{self.topic_prefix}.restores"
 
 
@@ -165,7 +165,7 @@ def consumer_config(settings: Settings) -> dict[str, Any]:
         "metadata_max_age_ms": 2_000,
         "max_partition_fetch_bytes": 4 << 20,
         "allow_auto_create_topics": False,
-        # No deserialisers: if one raises, poll() returns to the same offset for ever.
+        # No deserialisers: if one raises, poll() returns to the same offset again and again.
     }
 
 

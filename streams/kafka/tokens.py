@@ -80,7 +80,7 @@ def aiokafka_tokens(command: str) -> Any:
 
 
 def _token_or_failure(command: str) -> Secret:
-    """Raises ConnectionError, as the clients expect: the connection fails, and they retry."""
+    """The token. Raises ConnectionError, as the clients expect: the connection fails, and they retry."""
     try:
         return token_of(command)
     except BadInput as error:
@@ -89,12 +89,12 @@ def _token_or_failure(command: str) -> Secret:
 
 
 def _program(command: str) -> str:
-    """Only the program's name: the rest of the command may hold secrets."""
+    """The name of the command's program; the rest of the command may hold secrets."""
     return command.split(maxsplit=1)[0]
 
 
 def _expiry_s(token: str) -> float | None:
-    """Seconds since 1970 UTC; None if the token does not say."""
+    """The token's expiry in seconds since 1970 UTC; None if the token does not state it."""
     parts = token.split(".")
     if len(parts) != 3:
         return None

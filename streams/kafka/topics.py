@@ -41,7 +41,7 @@ from streams.messages.limits import (
 log = logging.getLogger(__name__)
 
 IN_MEMORY_CLUSTER = "mockCluster"
-"""Cluster id of librdkafka's test broker, which has no admin API and creates a topic when asked about it."""
+"""Cluster id of librdkafka's test broker, which has no admin API and creates any topic in a request."""
 _SEGMENT_BYTES = 64 << 20
 _LIMIT = "max.message.bytes"
 # A broker's own default: other clients fill their batches up to it.

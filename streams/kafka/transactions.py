@@ -25,7 +25,7 @@ def producer_that_timed_out(
     """The producer whose transaction timed out, if none has been opened since.
 
     A timeout, like any fencing, advances Kafka's epoch by one, and an opening by one more. None if the
-    transaction ended otherwise, or the broker cannot tell (before Kafka 3.0). Raises NoBroker.
+    transaction ended otherwise, or the broker does not report it (before Kafka 3.0). Raises NoBroker.
     """
     config = admin_config(settings, timeout_s) | {"api_version": _FIRST_THAT_DESCRIBES}
     deadline_s = monotonic() + timeout_s

@@ -38,7 +38,7 @@ class Broker(Protocol):
 def start_local_broker(port: int | None = None, data_dir: Path | None = None) -> Broker:
     """Start Apache Kafka if Java 17 and its jars are available, else librdkafka's in-memory broker.
 
-    ``port`` and ``data_dir`` need Apache Kafka: without it, BadInput says what is missing.
+    ``port`` and ``data_dir`` need Apache Kafka. Raises BadInput, with the reason, if it cannot run.
     """
     try:
         kafka = find_kafka()

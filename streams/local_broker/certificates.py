@@ -8,7 +8,7 @@ The folder then contains ``ca.pem``, which clients trust, ``broker.pem``, the br
 file (Kafka's ``ssl.keystore.type=PEM``), and for each client ``NAME.pem`` with the key in ``NAME.key``. The
 authority's own key is not stored, so nobody can sign more certificates with it. They are all renewed
 together, and clients then need the new ``ca.pem``. With ``--if-missing``, existing ones are kept: the output
-says until when they are valid, and expired ones are an error.
+states until when they are valid, and expired ones are an error.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from streams.files import write_atomically
 AUTHORITY, BROKER = "ca.pem", "broker.pem"
 _DAYS = 825
 _SOON = timedelta(days=30)
-"""So long before their end it is said how they are renewed."""
+"""Time before their end from which the output states how to renew them."""
 _RENEW = "remove them, make new ones, and give clients the new ca.pem"
 _BAD_INPUT = 2
 """The exit code of a command that cannot use what it was given."""
@@ -59,7 +59,7 @@ class Authority:
 
     @property
     def pem(self) -> bytes:
-        """The authority's certificate, for those who trust it."""
+        """The authority's certificate as PEM, for clients to trust."""
         return self._certificate.public_bytes(Encoding.PEM)
 
     def identity(
@@ -116,7 +116,7 @@ def make_certificates(out: Path, hosts: Sequence[str], clients: Sequence[str] = 
 
 
 def end_of(folder: Path) -> datetime:
-    """When the first of the certificates in ``folder`` ends. Raises BadInput where one cannot be read."""
+    """When the first of the certificates in ``folder`` ends. Raises BadInput if one cannot be read."""
     ends = []
     for path in sorted(folder.glob("*.pem")):
         try:
@@ -129,7 +129,7 @@ def end_of(folder: Path) -> datetime:
 
 
 def _holding_until(folder: Path) -> str:
-    """The day, with what to do where it is near. Raises BadInput where it is over."""
+    """The day until which they are valid, with what to do if it is near. Raises BadInput if it is over."""
     end = end_of(folder)
     left = end - datetime.now(UTC)
     if left <= timedelta(0):

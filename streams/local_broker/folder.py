@@ -1,4 +1,4 @@
-"""A broker's data folder: one broker at a time locks it, and its log tells why a broker has ended."""
+"""A broker's data folder: one broker at a time locks it, and its log shows why a broker has ended."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _POMS = (
 
 
 class NoKafka(Exception):
-    """Apache Kafka cannot run here; the message says why, in one clause."""
+    """Apache Kafka cannot run here; the message gives the reason in one clause."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ _Rank = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The part of a search that the log contains."""
+    """The candidates and votes of a search that the log contains."""
 
     candidates: Mapping[Place, TraceEvent] = field(default_factory=dict)
     votes: Mapping[str, Vote] = field(default_factory=dict)

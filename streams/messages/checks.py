@@ -130,7 +130,7 @@ def _check_event(event: TraceEvent, source: object) -> None:
 
 
 def _check_names(event: TraceEvent, source: object) -> None:
-    """Scores with the same name for a reward model must be equal."""
+    """Checks that scores with the same name for a reward model are equal."""
     scores: dict[str, tuple[float, str, str]] = {}
     for result in event.critic_results:
         for mode, score in result.scores.items():
@@ -268,7 +268,7 @@ def _check_outcome(outcome: Any, source: object) -> None:
 
 
 def _check_context(meta: dict[str, Any], name: str, source: object) -> None:
-    """An object must satisfy the bounds of a pair's context; anything else counts as absent."""
+    """Checks an object against the bounds of a pair's context; anything else counts as absent."""
     context = meta[name]
     if not isinstance(context, dict):
         return

@@ -107,7 +107,7 @@ class _Format:
     """What one topic, or one kind of file, may contain."""
 
     contracts: tuple[type[Any], ...]
-    """A message without a schema name, as TriBrain 0.6.2 wrote it, has the first contract."""
+    """The possible contracts; a message without a schema name, as from TriBrain 0.6.2, has the first."""
     max_bytes: int
     decoders: tuple[tuple[bytes, Callable[[bytes], Any]], ...]
     """First bytes of a message as ``encode`` writes it, and the decoder for it."""
@@ -154,7 +154,7 @@ _FLAT = frozenset({str, bool, int, float, NoneType})
 def decode_trace(raw: bytes, source: object) -> TraceMessage:
     """Decode a value of the trace topic, or a line of ``trace.jsonl`` (also TriBrain 0.6.2's).
 
-    ``str(source)`` says where the bytes came from. Raises ContractError.
+    ``str(source)`` names the origin of the bytes. Raises ContractError.
     """
     message: TraceMessage = _decode(raw, source, _TRACE)
     return message
@@ -182,7 +182,7 @@ def decode_pair(raw: bytes, source: object) -> PairMessage:
 
 
 def decode_text_pair(raw: bytes, source: object) -> PairMessage:
-    """As ``decode_pair``, but a goal and two texts are enough. Raises ContractError.
+    """Like ``decode_pair``, but a goal and two texts are enough. Raises ContractError.
 
     A line without a label source counts as ``critic``, the source that is worth least.
     """
@@ -209,7 +209,7 @@ def decode_snapshot(raw: bytes, source: object) -> RewardSnapshot:
 
 
 def decode_snapshot_of(kind: type[_Sealed], raw: bytes, source: object) -> _Sealed:
-    """As ``decode_snapshot``, for any kind of snapshot, and for the JSON of a checkpoint."""
+    """Like ``decode_snapshot``, but for any kind of snapshot, and for the JSON of a checkpoint."""
     obj = _loaded(raw, source, _SNAPSHOT)
     snapshot = _converted(obj, source, _SNAPSHOT)
     # Hash the fields in their original order; they may include fields of a later version.
@@ -312,7 +312,7 @@ def _decode(
     accepted: _Format,
     prepared: Callable[[dict[str, Any]], dict[str, Any]] = lambda obj: obj,
 ) -> Any:
-    """``prepared`` adjusts the JSON of a message that is not in this version's own format."""
+    """The decoded message. ``prepared`` adjusts the JSON of one that is not in this version's own format."""
     if len(raw) > accepted.max_bytes:
         _check_size(raw, source, accepted)
     message = None

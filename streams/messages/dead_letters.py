@@ -33,7 +33,7 @@ _SPARE_BYTES = 8 << 10
 
 
 KINDS = ("damaged", "not finite", "not usable", "too large", "unexpected error", "unknown")
-"""Reasons in two words; letters are counted by them. Letters of earlier versions have none: they are
+"""Reasons in two words, by which letters are counted. Letters of earlier versions have none: they are
 unknown."""
 
 

@@ -22,7 +22,7 @@ def number_feature(key: str) -> str:
 
 
 def indicator(key: str, value: str) -> str:
-    """The feature that tells which side has this context value."""
+    """The feature that indicates which side has this context value."""
     return f"{CONTEXT_MARK}{_escaped_key(key)}={value}"
 
 
@@ -54,7 +54,7 @@ def critic_of(feature: str) -> str:
 
 
 def shown(feature: str) -> str:
-    """The feature for people, with the names unescaped."""
+    """The feature's name for people, unescaped."""
     return feature.replace("%40", CONTEXT_MARK).replace("%3D", "=").replace("%25", "%")
 
 

@@ -41,7 +41,7 @@ def read_trace(path: Path) -> list[TraceMessage]:
 def read_events_by_run(path: Path) -> dict[str, tuple[TraceEvent, ...]]:
     """The iterations of every run in a ``trace.jsonl``, in order; of duplicates, the first.
 
-    Otherwise as ``read_trace``. A dump of the topic, or joined files, may contain several runs.
+    Otherwise like ``read_trace``. A dump of the topic, or joined files, may contain several runs.
     """
     runs: dict[str, dict[int, TraceEvent]] = {}
     for message in read_trace(path):
@@ -65,7 +65,7 @@ def read_pairs(path: Path) -> list[PairMessage]:
 
 
 def read_text_pairs(path: Path) -> list[PairMessage]:
-    """As ``read_pairs``, but a goal and two texts per line are enough. Raises BadInput."""
+    """Like ``read_pairs``, but a goal and two texts per line are enough. Raises BadInput."""
     made = str(path.with_suffix(".jsonl"))
     with _told_of_tables(
         path,
@@ -109,9 +109,9 @@ def read_reward(path: Path) -> RewardSnapshot | TextSnapshot:
 
 @contextmanager
 def reward_in(path: Path, kind: str) -> Iterator[bytes]:
-    """The content of a file that should hold a reward; ``kind`` says which, e.g. ``a bt_reward.json``.
+    """The content of a file that should hold a reward; ``kind`` names which, e.g. ``a bt_reward.json``.
 
-    Where it holds something else, the ContractError says what to give. Raises BadInput for a folder.
+    If it holds something else, the ContractError states what to give. Raises BadInput for a folder.
     """
     if path.is_dir():
         raise BadInput(f"{path}: is a folder; give {kind}")
@@ -126,7 +126,7 @@ def reward_in(path: Path, kind: str) -> Iterator[bytes]:
 
 @contextmanager
 def _told_of_tables(path: Path, remedy: str) -> Iterator[None]:
-    """Add to the refusal of a CSV file what to do with a table."""
+    """Add ``remedy``, what to do with a table, to the error for a CSV file."""
     try:
         yield
     except ContractError as error:

@@ -1,6 +1,6 @@
-"""What a trace can hold of what world models and critics give.
+"""Fits what world models and critics give into a trace.
 
-The rest is left out and said, so that it costs nothing else: a video may have taken minutes to make.
+The rest is left out and reported, so that nothing else is lost: a video may have taken minutes to make.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from streams.messages.limits import MAX_CONTEXT_ENTRIES, MAX_SCORES
 from streams.messages.refusals import ContractError, shown
 
 MAX_CONTEXT_BYTES = 64 << 10
-"""All entries of a candidate's context together, as JSON: a record of Kafka has to hold much else."""
+"""Limit of all entries of a candidate's context together, as JSON: a record has to hold much else."""
 _MOST_ENTRIES = MAX_CONTEXT_ENTRIES - 1
-"""The loop adds the arm."""
+"""Most entries of a candidate's context; the loop adds one more, the arm."""
 _QUOTES = "'\""
 _MOST_SCORES = MAX_SCORES - len(TEXT_CRITICS)
-"""Rewards of texts are asked after the critics of videos, and give one score each."""
+"""Most scores of the critics of videos; rewards of texts come after them, with one score each."""
 
 
 def fitting_context(context: Mapping[Any, Any]) -> tuple[dict[str, Any], str]:
-    """The entries of a candidate's context that fit, in their order, and in words which do not; else empty.
+    """The entries of a candidate's context that fit, in their order, and a text on those that do not.
 
-    The words begin with the name of the first entry that is left out.
+    The text begins with the name of the first entry that is left out; it is empty if all fit.
     """
     kept: dict[str, Any] = {}
     left_out, first, size = 0, "", 0
@@ -51,7 +51,7 @@ def fitting_context(context: Mapping[Any, Any]) -> tuple[dict[str, Any], str]:
 
 
 def _misfit(name: Any, value: Any) -> tuple[str, int]:
-    """Why an entry cannot be in a context, or nothing, and its size in bytes of JSON."""
+    """Why an entry cannot be in a context, empty if it can, and its size in bytes of JSON."""
     if not isinstance(name, str):
         return "its name is no text", 0
     try:
@@ -70,9 +70,9 @@ def _misfit(name: Any, value: Any) -> tuple[str, int]:
 
 
 def misfits(results: Sequence[CriticResult], others: Sequence[CriticResult] = ()) -> dict[str, str]:
-    """Critics whose results a trace cannot hold beside those before them, and beside ``others``, with why.
+    """Critics whose results a trace cannot hold in addition to earlier ones and ``others``, with the reason.
 
-    Rewards of texts always have their place. A result replaces what ``others`` has of the same critic.
+    Rewards of texts always have room. A result replaces what ``others`` has of the same critic.
     """
     held = {result.critic_name: result for result in others}
     found: dict[str, str] = {}

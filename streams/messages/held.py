@@ -19,7 +19,7 @@ class Held:
     snapshots: list[tuple[StoredMessage, RewardSnapshot]] = field(default_factory=list)
     packed_checkpoints: list[StoredMessage] = field(default_factory=list)
     packed_bases: dict[str, StoredMessage] = field(default_factory=dict)
-    """Checkpoint checksum to message."""
+    """Checksum of a base checkpoint to its message."""
 
     def checkpoints(self) -> Iterator[Checkpoint]:
         """The usable checkpoints, one at a time, since each may take tens of MB unpacked."""

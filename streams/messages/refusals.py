@@ -18,7 +18,7 @@ from streams.errors import BadInput
 
 _LONGEST_SHOWN = 80
 _BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-"""Letters and a symbol that Unicode says nothing is drawn for."""
+"""Letters and a symbol that are drawn as blanks."""
 _STEP = re.compile(r"\[(\d+|\.\.\.)\]|\.?([^.\[]+)")
 
 
@@ -26,7 +26,7 @@ class ContractError(BadInput):
     """A message or a line that violates its contract."""
 
     reason: ClassVar[str] = "damaged"
-    """In two words; refusals are counted by it."""
+    """The reason in two words, by which refusals are counted."""
 
 
 class NotFinite(ContractError):
@@ -72,7 +72,7 @@ def is_blank(text: str) -> bool:
 
 
 def nearest(found: str, expected: Iterable[str]) -> str | None:
-    """Which of the expected names was probably meant, whatever its case and the spaces around it."""
+    """The expected name that was probably meant, whatever its case and surrounding spaces, or None."""
     folded = {name.strip().casefold(): name for name in expected}
     close = get_close_matches(found.strip().casefold(), folded, n=1)
     return folded[close[0]] if close else None
@@ -82,7 +82,7 @@ def in_words(error: msgspec.ValidationError, obj: Any, convert: Callable[[], obj
     """msgspec's ``Expected `float` <= 1.0 - at `$.scores[...]``` with the field first, and what was found.
 
     ``convert`` must fail as long as the wrong entry is in ``obj``. To find an entry that msgspec writes as
-    ``...``, all others are removed from ``obj``. ``contract`` says what a field of few values may be.
+    ``...``, all others are removed from ``obj``. ``contract`` defines what a field of few values may be.
     """
     what, _, where = str(error).partition(" - at `")
     what = what.replace("Object missing required field", "a required field is missing:")
@@ -108,14 +108,14 @@ def in_words(error: msgspec.ValidationError, obj: Any, convert: Callable[[], obj
 
 
 def not_allowed(found: object, allowed: Sequence[str]) -> str:
-    """Of a field of few values: which ones it may have, what it has, and which one was probably meant."""
+    """The error for a field of few values: those allowed, the one found, and the one probably meant."""
     close = nearest(found, allowed) if isinstance(found, str) else None
     hint = f": did you mean {shown(close)}?" if close else ""
     return f"expected one of {', '.join(allowed)}; found {shown(found)}{hint}"
 
 
 def _values_at(keys: Iterable[str | int], contract: type) -> list[str]:
-    """What a field of few values may be."""
+    """The values that the field at ``keys`` of a contract may have."""
     kinds: list[inspect.Type] = list(_alternatives([inspect.type_info(contract)]))
     for key in keys:
         kinds = list(_alternatives(inner for kind in kinds for inner in _inside(kind, key)))
@@ -134,7 +134,7 @@ def _alternatives(kinds: Iterable[inspect.Type]) -> Iterator[inspect.Type]:
 
 
 def _inside(kind: inspect.Type, key: str | int) -> Iterator[inspect.Type]:
-    """What a field or an entry of a value of this kind is."""
+    """The kinds of a field or an entry, named ``key``, of a value of this kind."""
     if isinstance(kind, inspect.StructType):
         yield from (field.type for field in kind.fields if field.encode_name == key)
     elif isinstance(kind, inspect.DictType):
@@ -164,7 +164,7 @@ def raise_not_json(raw: bytes, source: object, error: ValueError) -> NoReturn:
 
 
 class RepeatedName(ValueError):
-    """An object that has a name twice: which of the two values is meant, nobody can tell."""
+    """An object that has a name twice, so that it is unknown which of the two values is meant."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{shown(name)} appears twice")

@@ -1,6 +1,7 @@
 """The contracts as documents: a JSON Schema per message, and an AsyncAPI description of the topics.
 
-``python -m streams.messages.schemas`` writes them into ``schemas/`` here; a test keeps them up to date.
+``python -m streams.messages.schemas`` writes them into ``schemas/`` beside this file; a test keeps them up to
+date.
 """
 
 from __future__ import annotations

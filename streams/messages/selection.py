@@ -15,7 +15,7 @@ class Selection:
     """Bounds on messages; without any, everything is selected.
 
     Times are Kafka's timestamps, in milliseconds since 1970-01-01 UTC. Offsets map a partition to an offset;
-    the key None stands for all partitions not named. Lower bounds are inclusive and upper bounds exclusive,
+    the key None means all partitions not named. Lower bounds are inclusive and upper bounds exclusive,
     so a snapshot's ``consumed`` as the upper bound selects exactly what it had consumed.
     """
 

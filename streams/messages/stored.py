@@ -26,7 +26,7 @@ class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
     """Milliseconds since 1970-01-01 UTC, set by the producer or the broker."""
     key: bytes | None
     value: bytes
-    """Empty for a tombstone."""
+    """The value, empty for a tombstone."""
     headers: Headers = ()
 
     @property
@@ -74,7 +74,7 @@ class LogRecord(msgspec.Struct, frozen=True, array_like=True):
 
     offset: int
     timestamp_ms: int
-    """−1 if none was set."""
+    """Milliseconds since 1970-01-01 UTC; −1 if no time was set."""
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
@@ -123,7 +123,7 @@ class Outgoing(msgspec.Struct, frozen=True):
     value: bytes
     headers: Headers = ()
     partition: int | None = None
-    """By default the key determines it."""
+    """The partition to write to; if None, the key determines it."""
 
     @property
     def size(self) -> int:

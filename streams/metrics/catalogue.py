@@ -23,13 +23,13 @@ class Metric:
     """One metric."""
 
     name: str
-    """As scraped; a counter's name ends in ``_total``."""
+    """The name as scraped; a counter's ends in ``_total``."""
     type: MetricType
     help: str
     services: tuple[Service, ...]
     labels: tuple[str, ...] = ()
     unit: str = ""
-    """Empty for counts."""
+    """Unit of the values; empty for counts."""
     buckets: tuple[float, ...] = ()
     """Upper bounds of a histogram."""
 

@@ -26,7 +26,7 @@ def doing_well() -> Condition:
 
 
 class Heartbeat:
-    """Tells whether a loop still runs."""
+    """Shows whether a loop still runs."""
 
     def __init__(self, longest_s: float, clock: Callable[[], float] = monotonic) -> None:
         """A loop without a beat for more than ``longest_s`` seconds hangs."""

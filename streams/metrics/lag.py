@@ -1,6 +1,6 @@
 """How far behind a reader is, from its positions and the end offsets; pure, with the clock passed in.
 
-The caller takes its positions first and asks for the end offsets after that, so no lag is negative.
+The caller takes its positions first and requests the end offsets after that, so no lag is negative.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from time import monotonic, time
 from streams.metrics.health import Condition
 
 Partition = tuple[str, int]
-"""Topic and number."""
+"""Topic and number of a partition."""
 
 STUCK_S = 20.0
 """A reader with lag whose position has not moved for this long is stuck."""
@@ -27,7 +27,7 @@ class Reading:
     position: int
     """Offset of the first message not handled yet."""
     end: int
-    """Offset after the last readable message; asked for after the position was taken."""
+    """Offset after the last readable message, requested after the position was taken."""
     stamp_ms: int | None = None
     """Timestamp of the message at the position; None if unknown."""
 
@@ -56,9 +56,9 @@ class LagWatch:
         self._unknown: frozenset[Partition] = frozenset()
         self._has_begun = self._is_measured = False
         self._lost_s: float | None = None
-        """Since when it has waited for partitions; None if it has them."""
+        """The clock's time since which it has waited for partitions; None if it has them."""
         self._known_s = clock()
-        """When the end offsets were last known, or nothing was asked."""
+        """When the end offsets were last known, or none were requested."""
 
     def forget(self) -> None:
         """Partitions were assigned, perhaps the same ones again; measuring starts over."""

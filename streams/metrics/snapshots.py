@@ -66,12 +66,12 @@ class SnapshotFigures:
 
     @property
     def evidence(self) -> float | None:
-        """None if this kind of snapshot has no such evidence."""
+        """The gate's evidence; None if this kind of snapshot has none."""
         return _number(self.metrics.get("gate"), "evidence")
 
     @property
     def closings(self) -> float | None:
-        """How often its gate has closed again; None if this kind does not say."""
+        """How often its gate has closed again; None if this kind does not report it."""
         return _number(self.metrics.get("gate"), "closed_times")
 
     @property

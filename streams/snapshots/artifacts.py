@@ -26,7 +26,7 @@ Files = Mapping[str, Mapping[str, Any]]
 
 LARGEST_FILE = 256 << 20
 KEPT_IN_CACHE = 20
-"""The most recently used folders; a fetch removes all others."""
+"""Number of most recently used folders kept; a fetch removes all others."""
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
@@ -35,7 +35,7 @@ class ArtifactError(BadInput):
     """An artifact that cannot be used."""
 
     reason: ClassVar[str] = "damaged"
-    """In a word or two; failures are counted by it."""
+    """The reason in a word or two, by which failures are counted."""
 
 
 class ArtifactGone(ArtifactError):
@@ -60,7 +60,7 @@ class ArtifactStore(Protocol):
 
 
 def open_store(where: str) -> ArtifactStore:
-    """Raises BadInput if ``where`` is a URI that cannot be used."""
+    """The store at ``where``. Raises BadInput if that is a URI that cannot be used."""
     if not is_uri(where):
         return _FolderStore(Path(where).absolute())
     check_uri(where)

@@ -37,7 +37,7 @@ class FeedOf(Generic[Snapshot]):
     feed started.
 
     While the broker is unreachable nothing new arrives; the feed continues when it is back. ``errors`` and
-    ``silent_s`` tell whether ``latest`` can be out of date.
+    ``silent_s`` show whether ``latest`` can be out of date.
     """
 
     def __init__(

@@ -44,7 +44,7 @@ _READ_S = 30.0
 _TRANSACTION_TIMEOUT_MS = 30_000
 _AGAIN_S = 1.0
 _CLOSE_S = 5.0
-"""aiokafka would retry for ever while the broker is unreachable."""
+"""Time limit for closing; aiokafka would retry indefinitely while the broker is unreachable."""
 
 _T = TypeVar("_T")
 
@@ -220,7 +220,7 @@ class FencedWriter:
             raise self._fenced()
 
     async def _when_there(self, ask: Callable[..., Awaitable[_T]], *arguments: Any) -> _T:
-        """Call ``ask``, and wait for an unreachable broker as aiokafka does."""
+        """The result of ``ask``; waits for an unreachable broker as aiokafka does."""
         while True:
             try:
                 return await ask(*arguments)

@@ -1,4 +1,4 @@
-"""Chooses which of the offered reward snapshots is in use, and says why others are refused."""
+"""Chooses which of the offered reward snapshots is in use, and states why others are refused."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from streams.files import read_bytes, write_atomically
 
 SPOOL = "spool.sqlite"
 PLACES = "spools.json"
-"""In a run's folder: the paths of its spools in other folders, the last one used at the end."""
+"""The file in a run's folder with the paths of its spools in other folders, the one used last at the end."""
 FOLDER_VARIABLE = "TRIBRAIN_SPOOL_DIR"
 
 MOUNTS = Path("/proc/self/mountinfo")
@@ -112,7 +112,7 @@ def _file_system(path: Path, mounts: Iterable[str]) -> str:
 
 
 def _local_folders() -> tuple[Path, ...]:
-    """Candidates by the XDG Base Directory specification; a home can be on the network, too."""
+    """Candidate folders by the XDG Base Directory specification; a home can be on the network, too."""
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     return state / "tribrain" / "spools", Path("/var/tmp") / f"tribrain-{os.getuid()}" / "spools"
 

@@ -34,7 +34,7 @@ class PublishedTrace:
     ends_added: int
     """Runs whose end was not in the file and was derived from their events."""
     refused: dict[str, list[str]]
-    """Per run, why events cannot be published (too large, …)."""
+    """Run to the reasons why some of its events cannot be published (too large, …)."""
 
 
 def publish_trace_file(settings: Settings, path: Path, *, timeout_s: float = 30.0) -> PublishedTrace:

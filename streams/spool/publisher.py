@@ -34,7 +34,7 @@ _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 2.0
 _LOOK_AGAIN_S = 0.25
 _LEAST_INTERVAL_S = 0.025
-"""Between two requests: each costs about 2 ms of CPU time here, and more at the broker."""
+"""Least time between two requests: each costs about 2 ms of CPU time here, and more at the broker."""
 _STOP_S = 3.0  # longer than the producer ever blocks
 # The two activities that can fail; ``problem`` keeps one message for each.
 _SPOOLING, _SENDING = "spooling", "sending"
@@ -46,7 +46,7 @@ class TracePublisher:
 
     It also sends what an earlier process left in the spool. The thread continues by itself when an
     unreachable broker is back. Closing removes an empty spool. If the spool is full or cannot be used, events
-    are refused: they are counted, and ``problem`` says why. Nothing is raised, because the run's own
+    are refused: they are counted, and ``problem`` gives the reason. Nothing is raised, because the run's own
     ``trace.jsonl`` has them. ``max_spool_bytes`` limits the spool's size.
     """
 
@@ -134,13 +134,13 @@ class TracePublisher:
 
     @property
     def refused(self) -> dict[str, int]:
-        """Per run, how many events the spool refused because it was full or could not be used."""
+        """Run to the number of its events that the spool refused because it was full or unusable."""
         with self._changed:
             return dict(self._refused)
 
     @property
     def quarantined(self) -> dict[str, list[str]]:
-        """Per run, why events stay in the spool: Kafka will never accept them."""
+        """Run to the reasons why some of its events stay in the spool: Kafka will never accept them."""
         return self._status().quarantined
 
     @property

@@ -47,7 +47,7 @@ _COLUMNS = "topic, key, value, run_id, appended_at"
 
 
 class SpoolError(BadInput):
-    """The spool is full, damaged or unusable; the message names the file and says what to do."""
+    """The spool is full, damaged or unusable; the message names the file and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +62,13 @@ class SpoolStatus:
     """What a spool holds."""
 
     waiting: dict[str, int]
-    """Per run, how many records Kafka has not acknowledged yet."""
+    """Run to the number of its records that Kafka has not acknowledged yet."""
     waiting_bytes: int
     """Total size of their values."""
     oldest_age_s: float | None
     """Seconds since the oldest of them was appended; None if none waits."""
     quarantined: dict[str, list[str]]
-    """Per run, why records cannot be published."""
+    """Run to the reasons why some of its records cannot be published."""
 
 
 class Spool:
@@ -268,7 +268,7 @@ class Spool:
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """Retries: if two processes create the same file, SQLite fails for one of them without waiting."""
+    """Retries if two processes create the same file: SQLite fails for one of them without waiting."""
     give_up = time.monotonic() + _BUSY_S
     while True:
         try:

@@ -19,7 +19,7 @@ from streams.worker.outbox import Outbox
 from streams.worker.shell import Shell
 
 SESSION_S = 6.0
-"""After this long a killed worker's partitions are free again; by default, Kafka allows no less."""
+"""Time after which a killed worker's partitions are free again; by default, Kafka allows no less."""
 LONGEST_TURN_S = 15.0
 """An event loop without an iteration for this long counts as hanging."""
 _COMMIT_EVERY_S = 1.0
@@ -138,8 +138,8 @@ class _Silence:
 
 
 class _App(faust.App):
-    """Runs hooks at the right time: Faust's own signals come before it has an event loop, and after it has
-    given the partitions back."""
+    """Runs hooks before the app starts and stops. Faust's own signals come before it has an event loop, and
+    after it has given the partitions back."""
 
     before_start: Callable[[], Awaitable[None]]
     before_stop: Callable[[], Awaitable[None]]

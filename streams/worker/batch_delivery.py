@@ -6,8 +6,8 @@ contains all assumptions about the internals of Faust and aiokafka, for the vers
 ``tests/kafka/test_delivery.py`` fails if the code that it relies on changes.
 
 Reads, commits and rebalances run in Faust's consumer thread, and a rebalance waits until the worker's event
-loop has heard of it. So while the assignment number equals the one that a read or commit was requested with,
-the group's generation belongs to that assignment.
+loop is notified. So while the assignment number equals the one that a read or commit was requested with, the
+group's generation belongs to that assignment.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class BatchDelivery:
 
     @property
     def next_offsets(self) -> Mapping[Partition, int]:
-        """Per partition, the offset after the last record read in the current assignment, if there is one."""
+        """Partition to the offset after the last record read in the current assignment, if there is one."""
         return self._next
 
     def _forget(self) -> None:
@@ -203,9 +203,9 @@ class _Thread(CommittedThread):
         return {tp: state.position for tp, state in states.items() if state.has_valid_position}
 
     async def ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
-        """Behind everything, also what an open transaction keeps back; only where that is known."""
+        """Partition to the offset after its last record, open transactions included, where that is known."""
         consumer = self._ensure_consumer()
-        # Where the first open transaction begins; what lies behind that, the answers to fetches say.
+        # These end where the first open transaction begins; answers to fetches report what follows it.
         stable = await consumer.end_offsets([TopicPartition(*partition) for partition in partitions])
         return {
             tuple(tp): max(end, last)
@@ -214,7 +214,7 @@ class _Thread(CommittedThread):
         }
 
     async def stable_ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
-        """Behind the last message that those who read committed messages see."""
+        """Partition to the offset after the last message that readers of committed messages see."""
         consumer = self._ensure_consumer()
         ends = await consumer.end_offsets([TopicPartition(*partition) for partition in partitions])
         return {tuple(tp): end for tp, end in ends.items()}

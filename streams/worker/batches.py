@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from streams.messages.stored import StoredMessage
 
 Partition = tuple[str, int]
-"""Topic and number; Faust's ``TP`` is a subtype."""
+"""Topic and number of a partition; Faust's ``TP`` is a subtype."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,10 @@ class Limits:
 
     batch_messages: int = 1_000
     batch_bytes: int = 4 << 20
-    """Counts keys, values and headers. A larger message is a batch by itself."""
+    """Limit on keys, values and headers. A larger message is a batch by itself."""
     waiting_bytes: int = 16 << 20
-    """Per topic. Reading pauses at this size and resumes below half of it, so at most one more read comes on
-    top. Messages of held partitions do not count."""
+    """Limit per topic. Reading pauses at this size and resumes below half of it, so at most one more read
+    comes on top. Messages of held partitions do not count."""
 
 
 class Revoked(Exception):
@@ -75,8 +75,7 @@ class Delivery(Protocol):
         """The first message of each partition that was read but not passed to its agent."""
 
     async def progress(self) -> dict[Partition, tuple[int, int]]:
-        """For each partition where both are known: the position, and the end for readers of committed
-        messages.
+        """Partition to its position and its end for readers of committed messages, where both are known.
 
         Raises KafkaError or TimeoutError if the broker does not answer.
         """

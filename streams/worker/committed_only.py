@@ -1,7 +1,7 @@
 """Makes Faust's consumer read only committed messages.
 
 Faust has no setting for this outside its own transactions: it also reads messages of other clients' aborted
-transactions. No other reader of these topics sees those, so nobody could reproduce what was learnt from them.
+transactions. No other reader of these topics sees those, so nothing learnt from them could be reproduced.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _positions(assignment: Any) -> dict[Any, int]:
 
 
 class CommittedConsumer(Consumer):
-    """Faust's consumer with that thread."""
+    """Faust's consumer, which runs in a ``CommittedThread``."""
 
     def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
         return CommittedThread(self, loop=self.loop, beacon=self.beacon)

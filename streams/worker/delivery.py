@@ -21,7 +21,7 @@ differs from ``delivery.assignment``, and Kafka refuses to commit it.
 
 The fast implementation relies on the internals of one version of Faust and of aiokafka
 (``streams.worker.batch_delivery``). With other versions the same interface loops over Faust's events, and the
-log says so.
+log reports it.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ class Send:
     token: int
     messages: Sequence[Outgoing]
     repeated: Mapping[int, StoredMessage] = field(default_factory=dict)
-    """For messages that were already on their topic, in another partition: index to the original message."""
+    """Index to the original, for messages that were already on their topic in another partition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class SaveCheckpoint:
     model: str
     checkpoint: Checkpoint
     snapshot: Outgoing | None
-    """None if it is already on Kafka."""
+    """The snapshot of the same state; None if it is already on Kafka."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ class EventDelivery:
             raise Revoked(f"assignment {assignment} is over")
 
     async def is_at_end(self, topic: str) -> bool:
-        """May overlook messages that Faust has just read but not registered yet."""
+        """Like ``Delivery.is_at_end``, but may overlook messages that Faust has not registered yet."""
         consumer, inbox = self._app.consumer, self._inboxes.get(topic)
         own = [TP(*partition) for partition in self.partitions if partition[0] == topic]
         if inbox is None or not inbox.is_empty or not set(own) <= consumer.assignment():
@@ -95,7 +95,7 @@ class EventDelivery:
         return {p: m for inbox in self._inboxes.values() for p, m in inbox.first_of_each.items()}
 
     async def progress(self) -> dict[Partition, tuple[int, int]]:
-        """Messages that Faust has read but not registered yet count as read."""
+        """Like ``Delivery.progress``; messages that Faust has read but not registered yet count as read."""
         consumer, own = self._app.consumer, [TP(*partition) for partition in self.partitions]
         read = {tp: await consumer.position(tp) for tp in own}
         ends = await consumer.highwaters(*own) if own else {}
@@ -195,13 +195,13 @@ class _Expected:
     """The expected start of a partition from which nothing has come yet in this assignment."""
 
     first: int
-    """Offset from which it is read."""
+    """Offset from which the partition is read."""
     at_most: int
     """The first message must have at most this offset; a higher one means that messages were lost."""
 
 
 def _stored(message: Any) -> StoredMessage:
-    """Faust keeps timestamps in seconds."""
+    """The stored form of a message of Faust, which keeps timestamps in seconds."""
     return msgspec.structs.replace(
         stored_message(message), timestamp_ms=max(round((message.timestamp or 0) * 1000), 0)
     )

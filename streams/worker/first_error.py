@@ -26,7 +26,7 @@ class FirstError:
 
     @contextmanager
     def failing(self) -> Iterator[None]:
-        """An exception from this block ends the worker; otherwise nobody would notice it."""
+        """An exception from this block ends the worker; otherwise it would go unnoticed."""
         try:
             yield
         except Exception as error:

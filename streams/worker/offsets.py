@@ -62,7 +62,7 @@ class Positions:
         return True
 
     def hold(self, partition: int, offset: int) -> None:
-        """Until ``release``, this message must be read again after a crash; holds add up."""
+        """Hold the message: until ``release``, it must be read again after a crash. Holds add up."""
         self._partitions[partition].hold(offset)
 
     def release(self, partition: int, offset: int) -> None:

@@ -37,13 +37,13 @@ from streams.messages.stored import Outgoing
 log = logging.getLogger(__name__)
 
 _BATCH_BYTES = 512 << 10
-"""Per partition and request; a broker gets one request at a time."""
+"""Largest batch per partition and request; a broker gets one request at a time."""
 _BATCH_MESSAGES = 1 << 16
-"""In effect no limit: a batch of this many messages would exceed ``_BATCH_BYTES``."""
+"""Most messages of a batch, in effect no limit: so many would exceed ``_BATCH_BYTES``."""
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 _RETRY_S = 0.1
 _CLOSE_S = 5.0
-"""aiokafka would retry for ever while the broker is unreachable."""
+"""Time limit for closing; aiokafka would retry indefinitely while the broker is unreachable."""
 
 
 class Outbox:

@@ -72,11 +72,11 @@ class _Model:
     checkpoint: _Due
     is_open: bool = False
     is_publishing: bool = False
-    """One publication at a time: with two under way, the older one could arrive last."""
+    """Whether a publication is under way; there is one at a time, as of two the older could arrive last."""
     begun_s: float = 0.0
     """When the state being published was taken."""
     took_s: float = 0.0
-    """CPU seconds for taking it."""
+    """CPU seconds for taking that state."""
     waiting: list[_Read] = field(default_factory=list)
     """Messages read while the writer is being opened."""
     waiting_bytes: int = 0
@@ -115,9 +115,9 @@ class PairSide:
         self._positions = Positions()
         self._in_flight = InFlight()
         self.pairs_learnt = 0
-        """Counted since the start."""
+        """Number of pairs learnt since the start."""
         self.updates = 0
-        """Batches that changed a model, counted since the start."""
+        """Number of batches that changed a model since the start."""
 
     @property
     def positions(self) -> Positions:
@@ -285,7 +285,10 @@ class PairSide:
         return [] if snapshot is None else [PublishSnapshot(self._assignment, name, snapshot)]
 
     def _checkpoint(self, name: str, model: _Model) -> list[Effect]:
-        """With the snapshot of the same state, so the serving snapshot is never older than the checkpoint."""
+        """Save a changed checkpoint, with the snapshot of the same state.
+
+        So the serving snapshot is never older than the checkpoint.
+        """
         if model.is_publishing or not model.checkpoint.changed:
             return []
         before_s = self._cpu_s()

@@ -1,4 +1,4 @@
-"""Maps messages in the outbox to their Send, and tells when a Send is complete."""
+"""Maps messages in the outbox to their Send, and reports when a Send is complete."""
 
 from __future__ import annotations
 

@@ -43,13 +43,13 @@ _AGAIN_S = 1.0
 _LOOK_FOR_ROOM_S = 0.01
 _LAST_ANSWERS_S = 10.0
 _LONGEST_COMMIT_S = 15.0
-"""Longer than the delivery waits for a broker."""
+"""Time limit of a commit, longer than the delivery waits for a broker."""
 _COMMITTED: dict[type, str] = {
     TraceSide: "former.released",
     PairSide: "learner.acknowledged",
     VoteSide: "votes.released",
 }
-"""The fail point after a commit."""
+"""State machine to the fail point after its commit."""
 
 
 class Shell:
@@ -85,7 +85,7 @@ class Shell:
         self._outbox: Outbox
         self._writers: dict[str, Writer] = {}
         self._opening: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        """Per model, so that of two writers the newer one is opened last."""
+        """One lock per model, so that of two writers the newer one is opened last."""
         self._owned: list[Partition] = []
         self._sendings = Sendings(settings.dead_letters_topic)
         self._tasks: set[asyncio.Task[None]] = set()

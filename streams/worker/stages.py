@@ -54,7 +54,7 @@ class VoteStep(Struct, frozen=True):
     """The result of a vote and of its lookup."""
 
     outgoing: Sequence[Outgoing] = ()
-    """If something is missing, this is for a vote that is given up: it takes back an earlier one even so."""
+    """Messages to send. If something is missing: the withdrawal to send if the vote is given up."""
     missing: Sequence[str] = ()
     """What has not arrived yet, in words; if anything, the vote must be looked up again."""
 
@@ -95,7 +95,7 @@ class PairStage(Protocol):
         """Learn what the model has not consumed yet. An exception is the message's fault."""
 
     def take_snapshot(self, model: str) -> Outgoing | None:
-        """None if the newest snapshot already contains everything learnt."""
+        """The snapshot to publish; None if the newest one already contains everything learnt."""
 
     def checkpoint(self, model: str) -> Checkpoint: ...
     def forget(self) -> None: ...

@@ -34,9 +34,9 @@ class TraceSide:
         self._held: dict[RunRevision, tuple[int, int]] = {}
         """Run and revision to the partition and offset of its first message."""
         self.events_read = 0
-        """Counted since the start, each event once per assignment."""
+        """Number of events read since the start, each counted once per assignment."""
         self._marks: list[tuple[Outgoing, Callable[[], None]]] = []
-        """For closed runs whose pairs are on Kafka: the mark to send, and the callback that ends the hold."""
+        """Marks to send for closed runs whose pairs are on Kafka, each with the callback that ends a hold."""
 
     @property
     def held_runs(self) -> Collection[RunRevision]:

@@ -29,11 +29,11 @@ _WAITING_BYTES = 2_048
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 """Pause between two lookups of a vote; it doubles each time."""
 _MOST_ASKED = 500
-"""Votes per lookup; their events are in memory together."""
+"""Most votes per lookup; their events are in memory together."""
 _LOOKS = 20
 """Minimum number of lookups before a vote is given up."""
 _ANSWER_S = 30.0
-"""A lookup beyond this does not count as waiting: the broker may have been down."""
+"""Most seconds of a lookup that count as waiting; beyond them the broker may have been down."""
 
 
 @dataclass(slots=True, eq=False)
@@ -75,11 +75,11 @@ class VoteSide:
         self._positions = Positions()
         self._in_flight = InFlight()
         self.votes_read = 0
-        """Counted since the start, each vote once per assignment."""
+        """Number of votes read since the start, each counted once per assignment."""
         self._new: deque[_Waiting] = deque()
         """Votes not looked up yet."""
         self._new_bytes = 0
-        """Size of these, and of the new votes in ``_asked``."""
+        """Size in bytes of the votes in ``_new``, and of the new ones in ``_asked``."""
         self._asked: list[_Waiting] = []
         """Votes in the lookup under way."""
         self._missing: list[_Waiting] = []

@@ -1,4 +1,4 @@
-"""Which two videos to show to people next: pairs whose vote teaches most, and random pairs as evidence.
+"""Chooses two videos to show to people next: pairs whose vote teaches most, and random ones as evidence.
 
 ``pool`` has the pairs that can be asked about, ``rules`` the expected value of a vote on each, and
 ``chooser`` the choice.

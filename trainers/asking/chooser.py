@@ -25,7 +25,7 @@ RANDOM_SHARE, LATER_RANDOM_SHARE = 0.1, 0.5
 _RISES = 100, 200
 """Number of votes at which the share starts to rise, and at which it reaches its later value."""
 SPREAD_RULE = "spread"
-"""Any pair of the least asked tasks; used if no model can say more."""
+"""The rule that takes any pair of the least asked tasks; used if no model can choose better."""
 _REMEMBERED = 64
 """Number of asked pairs remembered, which the model may not have learnt yet."""
 

@@ -35,7 +35,7 @@ class Beliefs:
         return len(self.z)
 
     def of(self, rows: Ints | Flags) -> Beliefs:
-        """Only these pairs."""
+        """The beliefs about these pairs only."""
         return replace(self, z=self.z[rows])
 
     @property

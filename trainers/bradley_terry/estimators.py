@@ -78,7 +78,7 @@ class Recipe:
         return estimator
 
     def complete(self) -> Recipe:
-        """With today's defaults filled in, so that it stays the same when they change."""
+        """The recipe with today's defaults filled in, so that it stays the same when they change."""
         state = self.new().state()
         return Recipe(learner=state["learner"], parameters=state["parameters"])
 

@@ -104,7 +104,7 @@ def ratio_text(ratio: float) -> str:
 def _contrast(snapshot: RewardSnapshot, name: str) -> dict[str, float]:
     """The weights, with their factors, that make up the effect.
 
-    Pairs tell how arms or generators differ, not how good they all are. So each is compared with the mean of
+    Pairs show how arms or generators differ, not how good they all are. So each is compared with the mean of
     its kind.
     """
     kind = name.partition("=")[0] + "="

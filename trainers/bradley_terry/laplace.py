@@ -48,8 +48,8 @@ class Laplace(LinearEstimator):
     learnt before (``begun_from``), and for those known at a drift alarm. ``forgetting`` is the fraction by
     which mean and covariance return to the prior with every pair (an Ornstein–Uhlenbeck process); it keeps
     the posterior wide enough to follow changes. A drift alarm (ADWIN at ``drift_delta`` sees a higher loss; 0
-    turns it off) resets the covariance to the prior and keeps the mean. ``LinearEstimator`` says how missing,
-    new and large features are treated. ``learn_many_differences`` returns predictions under the normal prior.
+    turns it off) resets the covariance to the prior and keeps the mean. ``LinearEstimator`` handles missing,
+    new and large features. ``learn_many_differences`` returns predictions under the normal prior.
 
     >>> model = Laplace()
     >>> for _ in range(50):
@@ -90,7 +90,7 @@ class Laplace(LinearEstimator):
         self._detector = self._new_detector()
 
     def learn_one(self, x: Mapping[str, float], y: bool | None, w: float = 1.0) -> None:
-        """Learn one difference; ``y`` says whether the first side was preferred, ``w`` is its weight.
+        """Learn one difference; ``y`` is whether the first side was preferred, ``w`` is its weight.
 
         None is a tie.
         """
@@ -127,7 +127,7 @@ class Laplace(LinearEstimator):
         return p, alarms
 
     def _undo(self, z: Array, w: float, tie: bool) -> None:
-        """The drift detector saw predictions, which are not undone."""
+        """Undo the step for the difference z (d,) in units, except for what the drift detector has seen."""
         undo_laplace(z, w, tie, self._mean, self._cov, self._nu, self.prior_variance)
 
     @property
@@ -137,7 +137,7 @@ class Laplace(LinearEstimator):
 
     @property
     def covariance(self) -> Array:
-        """(d, d), of ``weights``, in the order of ``features``."""
+        """Covariance (d, d) of ``weights``, in the order of ``features``."""
         return self._served()[1]
 
     def state(self) -> dict[str, Any]:

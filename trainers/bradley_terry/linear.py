@@ -160,7 +160,7 @@ class LinearEstimator(base.Classifier):
 
     @property
     def far_off(self) -> dict[str, int]:
-        """By feature: number of differences that were too far off to be learnt, if any."""
+        """Feature to the number of its differences that were too far off to be learnt; none with 0."""
         counted = zip(self._columns, self._far.tolist(), strict=True)
         return {name: int(n) for name, n in counted if n}
 
@@ -191,7 +191,7 @@ class LinearEstimator(base.Classifier):
         return new, np.nan_to_num(np.array(counted))
 
     def _prior_means(self, names: Iterable[str]) -> Array:
-        """Only critics are assumed to be better when higher."""
+        """Prior means of these features; only critics are assumed to be better when higher."""
         return np.array([self.prior_mean if is_critic(name) else 0.0 for name in names])
 
     def _units(self) -> dict[str, Any]:

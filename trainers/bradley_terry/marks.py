@@ -2,8 +2,8 @@
 
 A score is a mark if it is one of ``MARKS`` and far outside the critic's other scores. Each critic has a row
 of statistics on those, updated score by score, so the result does not depend on how a stream is split. If a
-scale has a single number below 0 and it looks like a mark, the two cannot be told apart, except for −1, 0 and
-1.
+scale has a single number below 0 and it looks like a mark, the two cannot be distinguished, except for −1,
+0 and 1.
 """
 
 from __future__ import annotations

@@ -29,9 +29,9 @@ class Logit(NamedTuple):
     """What a model believes of the logit of P(a ≻ b): a normal posterior, or a point estimate."""
 
     mean: float
-    """Nats."""
+    """Mean of the logit, in nats."""
     variance: float | None
-    """Nats squared; None for a point estimate."""
+    """Variance of the logit, in nats squared; None for a point estimate."""
 
     @property
     def probability(self) -> float:
@@ -69,8 +69,8 @@ def prob_prefer(snapshot: RewardSnapshot, d: Differences) -> float:
 def logit_of_mean(snapshot: RewardSnapshot, several: Sequence[Differences]) -> Logit:
     """The mean logit of several comparisons, at least one, with their common uncertainty.
 
-    Of a against each of n others it says how far a is above them on average. The logit is linear in the
-    weights, so its mean is that of the mean of what counts of the differences.
+    For comparisons of a with each of n others, it is how far a is above them on average. The logit is linear
+    in the weights, so its mean is the logit of the mean of the limited differences.
     """
     mean_z = [
         math.fsum(_counted(d[name], name, scale) for d in several if name in d) / (scale * len(several))
@@ -164,7 +164,7 @@ def reward_on(snapshot: RewardSnapshot, dimension: str) -> RewardSnapshot:
 
 
 def printable(dimension: str) -> str:
-    """On one line, whatever characters the name has."""
+    """The dimension's name on one line, with a replacement for each unprintable character."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in dimension)
 
 

@@ -61,7 +61,7 @@ class RiverLogistic(LinearEstimator):
 
     ``lr`` and ``prior_precision`` are those of ``OnlineNewton``; the more precise the prior, the less the
     first pairs move the weights. ``prior_mean`` is the initial weight of a new critic: critics are assumed to
-    be right until pairs contradict. ``LinearEstimator`` says how missing, new and large features are treated.
+    be right until pairs contradict. ``LinearEstimator`` handles missing, new and large features.
     A pair of weight 0 changes nothing.
 
     >>> model = RiverLogistic()
@@ -86,7 +86,7 @@ class RiverLogistic(LinearEstimator):
         )
 
     def learn_one(self, x: Mapping[str, float], y: bool | None, w: float = 1.0) -> None:
-        """Learn one difference; ``y`` says whether the first side was preferred, ``w`` is its weight.
+        """Learn one difference; ``y`` is whether the first side was preferred, ``w`` is its weight.
 
         None is a tie. After the first tie, the step is no longer River's own.
         """
@@ -140,7 +140,7 @@ class RiverLogistic(LinearEstimator):
 
     @property
     def weights(self) -> dict[str, float]:
-        """Per ``scales`` of a feature's difference."""
+        """Feature to weight, per ``scales`` of the feature's difference."""
         now = self._model.weights
         return {name: float(now[name]) for name in self._columns}
 

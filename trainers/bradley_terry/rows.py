@@ -1,6 +1,6 @@
 """Pairs as rows of an array, bit for bit equal to ``trainers.bradley_terry.features.of_pair``.
 
-A pair's layout says which critics each side has, and which contexts. The assignment to columns is computed
+A pair's layout lists the critics of each side, and the contexts. The assignment to columns is computed
 once per layout, and one loop fills in the numbers of a batch.
 """
 
@@ -57,7 +57,7 @@ class ColumnPlan:
     scores: Ints
     """Indices of the scores whose critics have a row in ``ShownScores``."""
     critics: Ints
-    """Those rows."""
+    """The rows of those critics in ``ShownScores``."""
     waiting: tuple[tuple[str, int, int], ...]
     """Features that become known with the first pair that has both their numbers, with the numbers' indices;
     −1 for an indicator, which every pair of the layout has."""
@@ -66,7 +66,7 @@ class ColumnPlan:
     has_all: bool
     """Whether there is, or was, room for every feature."""
     size: int
-    """Bytes."""
+    """Size of the plan in bytes."""
 
 
 class RowMaker:
@@ -121,7 +121,7 @@ class RowMaker:
     def rows(
         self, read: Read, chosen: Sequence[int], plans: Sequence[ColumnPlan], *, is_news: bool = True
     ) -> tuple[Array, Array]:
-        """For these pairs, the differences X (n, d) by feature, NaN where one is missing, and those of the
+        """The differences X (n, d) of these pairs by feature, NaN where one is missing, and those of the
         critics' means (n, 1).
 
         Records the critics' scores, unless the pairs are no news.
@@ -136,7 +136,7 @@ class RowMaker:
         return X, means
 
     def rows_of(self, pairs: Sequence[PreferencePair]) -> Array:
-        """Only the differences X (n, d)."""
+        """The differences X (n, d) of these pairs, without the critics' means."""
         read = self.read(pairs)
         return self.rows(read, range(len(pairs)), [self.plan(read, i) for i in range(len(pairs))])[0]
 
@@ -230,7 +230,7 @@ def _plan(layout: Layout, vocabulary: Vocabulary, shown: ShownScores) -> ColumnP
 
 
 def _join(plans: Sequence[ColumnPlan]) -> tuple[Array | Ints, ...]:
-    """Where each plan's entries start, and all entries; likewise for the mean and for the scores."""
+    """The offset of each plan's entries, and all entries; likewise for the mean and for the scores."""
     return (
         _ints([0, *accumulate(len(plan.column) for plan in plans)]),
         np.concatenate([plan.column for plan in plans]),

@@ -52,7 +52,7 @@ class ShownScores:
 
     @property
     def taken(self) -> dict[str, int]:
-        """By the critics' features: number of scores taken for marks, if any."""
+        """Critic's feature to the number of its scores taken for marks; none with 0."""
         counted = zip(self._numbers, self.rows[: len(self._numbers), TAKEN].tolist(), strict=True)
         return {critic_feature(critic): int(n) for critic, n in counted if n}
 

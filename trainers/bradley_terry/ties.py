@@ -41,7 +41,7 @@ def tie_probability(logit: float, nu: float) -> float:
 
 
 def step_with_ties(logit: float, nu: float, tie: bool) -> Derivatives:
-    """Those of a tie, or of a preferred first side where ties are possible."""
+    """The derivatives for a tie, or for a preferred first side where ties are possible."""
     r = math.exp(-0.5 * abs(logit))
     total = 1.0 + r * r + nu * r
     mean = math.copysign((1.0 - r * r) / total, logit)

@@ -1,4 +1,4 @@
-"""Which features a reward model learns: the first that occur, up to a limit for each kind."""
+"""The features that a reward model learns: the first that occur, up to a limit for each kind."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 
 
 def caption_of(event: TraceEvent, kind: CaptionKind) -> str:
-    """Empty if there is none.
+    """The caption of an event; empty if there is none.
 
     Line ends become ``\\n`` and other control characters are removed, because no format here preserves them.
     """

@@ -1,4 +1,4 @@
-"""From runs to the samples of a dataset: usable, judged, without duplicates, then chosen."""
+"""The choice of a dataset's samples from runs: usable, judged, without duplicates, then selected."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class DecodedVideo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChoiceRules:
-    """Which videos of the runs make a dataset.
+    """Rules that decide which videos of the runs make a dataset.
 
     ``nearest`` is the distance up to which videos of one task are duplicates, in bits of a frame's 64.
     ``min_outcome`` leaves out only videos that a validator or person scored below it.
@@ -52,9 +52,9 @@ class ChoiceRules:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     chosen: tuple[RatedSample, ...]
-    """In the order of their ids."""
+    """The dataset's samples, in the order of their ids."""
     distinct: tuple[RatedSample, ...]
-    """The videos they were chosen from."""
+    """The distinct videos from which they were chosen."""
     looks: dict[str, DecodedVideo]
     left_out: Counter[str]
     """Number by reason; together with the chosen ones, every iteration of the runs."""
@@ -94,7 +94,7 @@ def choose(
 
 
 def samples_apart(runs: Iterable[Run], kept_apart: Collection[str]) -> tuple[list[Sample], Counter[str]]:
-    """Like ``samples_of``, without the videos of the prompts that are kept apart."""
+    """Like ``samples_of``, without the videos of held-out prompts (``kept_apart``)."""
     found, left_out = samples_of(runs)
     samples = [sample for sample in found if not is_of(sample.event, kept_apart)]
     left_out[KEPT_APART] += len(found) - len(samples)

@@ -26,7 +26,7 @@ def new_folder(out: Path, schema: str, *, replace: bool = False) -> Iterator[Pat
     given and it has the same schema. The next call cleans up after a killed process. Raises BadInput, also if
     writing fails, or if another process is building the same folder.
     """
-    out = Path(os.path.abspath(out))  # "." has no name that something beside could be called after
+    out = Path(os.path.abspath(out))  # "." has no name from which to derive a neighbour's
     check_place(out, schema, replace=replace)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,10 @@ def _begin(out: Path) -> tuple[Path, int]:
 
 
 def _put_in_place(building: Path, out: Path) -> None:
-    """Between the two renames there is no folder; after a kill there, the next call restores the old one."""
+    """Replace ``out`` by ``building``, in two renames.
+
+    Between them there is no folder; after a kill there, the next call restores the old one.
+    """
     old = _replaced(out)
     if out.exists():
         out.rename(old)

@@ -41,7 +41,7 @@ CONTRADICTED = "pairs that other labels of the same two contradict"
 
 _SIDES = ("chosen", "rejected")
 _NEITHER = ""
-"""Texts of a tie; never empty, and never a video's name."""
+"""The answer of a tie, in place of a side's text or video name, which is never empty."""
 _TRUST: tuple[LabelSource, ...] = ("critic", "proxy", "outcome", "human")
 """Sources in increasing order of trust: if labels of the same two disagree, the last of these counts."""
 SAME_FRAME = 8.0
@@ -253,7 +253,7 @@ def json_lines(rows: Iterable[Mapping[str, object]]) -> bytes:
 
 
 class _Label(NamedTuple):
-    """Which of two is preferred; neither in a tie."""
+    """A label that prefers one of two, or neither in a tie."""
 
     found: FoundPair
     chosen: str

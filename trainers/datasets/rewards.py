@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rating:
-    """``reward``, in [0, 1], decides which videos are chosen."""
+    """A video's rating; its ``reward``, in [0, 1], decides whether the video is chosen."""
 
     reward: float
     probability: float | None = None
@@ -62,7 +62,7 @@ def rate(samples: Iterable[Sample], snapshot: RewardSnapshot | None = None) -> l
     task that it would win against: the mean over them of ½ + c·(p − ½), with p = P(this ≻ other) and c the
     model's confidence, as in the runner's reward. A Bradley–Terry model learns from differences within tasks,
     so it cannot know what a whole task has in common, and here that cancels: ½ is a typical video of its task
-    in every task, and an only video of a task has ½. A validator's or person's judgement of a video is not
+    in every task, and the only video of a task has ½. A validator's or person's judgement of a video is not
     used directly: the snapshot has learnt from those, and the caller can set a limit on it (``min_outcome``).
     """
     samples = list(samples)

@@ -25,7 +25,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """Where a row's video is, relative to the folder of its split."""
+    """A row's video as stored; ``path`` is relative to the folder of its split."""
 
     path: str
     sha256: str

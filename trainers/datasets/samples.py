@@ -35,14 +35,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A video that critics have judged, with everything that its run says about it."""
+    """A video that critics have judged, with everything that its run records about it."""
 
     event: TraceEvent
     video: Path
     critic_reward: float
     """Relative to all judged candidates of the runs, see ``trainers.pairs.critic_rewards``."""
     lacked: int = 0
-    """Scores that others of them have and it lacks."""
+    """Number of scores that other candidates among them have and this one lacks."""
 
     @property
     def id(self) -> str:

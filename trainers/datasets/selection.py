@@ -68,7 +68,7 @@ class SelectionPolicy:
 
     @classmethod
     def parse(cls, text: str) -> SelectionPolicy:
-        """Raises BadInput."""
+        """The policy with this text form. Raises BadInput."""
         kind, _, rest = text.partition(":")
         number, _, seed = rest.partition("@")
         try:

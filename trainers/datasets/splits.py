@@ -27,7 +27,7 @@ class SplitShares:
             )
 
     def split_of(self, task: str) -> Split:
-        """Never changes, whatever runs or other tasks are added."""
+        """The split of a task, which never changes, whatever runs or other tasks are added."""
         place = int.from_bytes(hashlib.sha256(f"split\0{task}".encode()).digest()[:8]) / 2**64
         if place < self.test:
             return "test"

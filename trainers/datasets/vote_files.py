@@ -41,7 +41,7 @@ class Statement:
 
     vote: Vote
     key: str
-    """Identifies the statement: who said it, where, and about what. Empty for a vote that has its own id."""
+    """Identifies the statement: who made it, where, and about what. Empty for a vote that has its own id."""
     place: str
 
 
@@ -64,7 +64,7 @@ class VoteFile:
 
 
 def read_csv(content: bytes, source: str) -> VoteFile:
-    """Raises BadInput for a file that lacks required columns."""
+    """The votes of a CSV file. Raises BadInput if it lacks required columns."""
     try:
         rows = csv.DictReader(io.StringIO(content.decode(), newline=""), strict=True)
         columns = rows.fieldnames or []
@@ -157,7 +157,7 @@ def unusable_as_csv(unusable: Iterable[UnusableEntry]) -> bytes:
 
 
 def row_key(vote: Vote, sides: Sequence[Place]) -> str:
-    """``Statement.key`` of a row: who said it, about which two candidates, and when."""
+    """``Statement.key`` of a row: who made it, about which two candidates, and when."""
     one, other = sides
     return "\0".join(map(str, ("row", vote.annotator, *one, *other, vote.dimension, vote.voted_at)))
 
@@ -203,7 +203,7 @@ def _of_line(line: bytes, place: str) -> tuple[Vote, str]:
 
 
 def _vote(said: dict[str, Any], place: str) -> tuple[Vote, str]:
-    """A vote with its own id unchanged; any other identified by who said it, about what, and when.
+    """A vote with its own id unchanged; any other identified by who made it, about what, and when.
 
     Whichever side a named person saw a candidate on, it is one statement.
     """
@@ -245,7 +245,7 @@ def _of_annotation(
 
 
 def _answer(annotation: Mapping[str, Any]) -> str:
-    """From a choice among A, B and none, or from a pairwise comparison."""
+    """The vote's answer, from a choice among A, B and none or from a pairwise comparison. Raises BadInput."""
     results = annotation.get("result")
     for result in results if isinstance(results, list) else []:
         value = result.get("value") if isinstance(result, dict) else None

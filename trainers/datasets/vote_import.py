@@ -67,7 +67,7 @@ def votes_in(file: Path) -> list[Vote]:
 
 
 def votes_on_unknown(votes: Iterable[Vote], known: Collection[Place]) -> dict[Place, list[Vote]]:
-    """The votes on each candidate that is not ``known``; one on two such candidates is there twice."""
+    """The votes on each candidate that is not ``known``; a vote on two of them is listed under both."""
     found: dict[Place, list[Vote]] = {}
     for vote in votes:
         for place in dict.fromkeys((vote.left, vote.right)):
@@ -113,7 +113,7 @@ def _by_key(statements: Sequence[Statement]) -> dict[str, list[tuple[int, Vote]]
 def _key_of(vote: Vote) -> str:
     """``KEY`` of an imported vote, empty for any other.
 
-    Earlier versions told rows with swapped sides apart; their keys become those of now.
+    Keys of earlier versions distinguish rows with swapped sides; they are converted to present ones.
     """
     key = str(vote.meta.get(KEY, ""))
     if vote.annotator and key == _hash(row_key(vote, (vote.left, vote.right))):

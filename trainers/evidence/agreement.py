@@ -23,7 +23,7 @@ from trainers.evidence.shares import Share
 Category = str
 """A vote's answer on a pair, independent of sides: ``first``, ``second`` or ``neither``."""
 Ratings = list[dict[str, Category]]
-"""For each pair, rater to category."""
+"""One mapping per pair, of rater to category."""
 _RESAMPLES = 300
 _FEWEST = 5
 """Fewest pairs for an interval."""
@@ -49,9 +49,9 @@ class Rater:
     name: str
     votes: int
     left: Share
-    """The left ones among the votes for a side."""
+    """Share of left answers among the votes for a side."""
     same: Share
-    """The equal answers among pairs that were asked again."""
+    """Share of equal answers among the pairs that were judged twice."""
     self_kappa: Coefficient
 
 
@@ -68,7 +68,7 @@ class Agreement:
 
 
 def agreement(votes: Sequence[Vote]) -> Agreement:
-    """``votes`` are the valid ones in order of arrival; an annotator's first vote on a pair counts."""
+    """The agreement in valid votes, in order of arrival; an annotator's first vote on a pair counts."""
     by_rater: dict[str, list[Vote]] = defaultdict(list)
     for vote in votes:
         by_rater[vote.annotator].append(vote)
@@ -88,7 +88,7 @@ def agreement(votes: Sequence[Vote]) -> Agreement:
 
 
 def own_repeats(votes: Sequence[Vote]) -> list[tuple[Category, Category]]:
-    """From one annotator's votes, the first two answers on every pair that was judged twice."""
+    """The first two answers in one annotator's votes on every pair that was judged twice."""
     answers: dict[Hashable, list[Category]] = defaultdict(list)
     for vote in votes:
         if (category := category_of(vote)) is not None:
@@ -97,7 +97,7 @@ def own_repeats(votes: Sequence[Vote]) -> list[tuple[Category, Category]]:
 
 
 def category_of(vote: Vote) -> Category | None:
-    """None for a vote without an answer on the pair."""
+    """The vote's category; None if it has no answer on the pair."""
     if vote.answer in ("tie", "both_bad"):
         return "neither"
     if vote.answer not in ("left", "right"):

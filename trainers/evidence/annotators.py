@@ -8,9 +8,9 @@ answers and one rate each). So if i agrees with the others in a fraction aᵢ, 2
 
     ((2aᵢ − 1) / (2a − 1))²,
 
-with the fraction a over everybody. That is the label's weight, 1 at most. Both are agreement with those who
-agree with each other: who clearly answers against them (``trainers.evidence.opposed``) would else bring
-everybody's agreement down to chance, and nobody could be told from anybody.
+with the fraction a over everybody. That is the label's weight, 1 at most. Both count only agreement with
+annotators who agree with each other. One who clearly answers against them (``trainers.evidence.opposed``)
+would otherwise bring everybody's agreement down to chance, and nobody could be distinguished.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ class Annotators:
     not_compared: int = 0
     """Votes that were not compared, because there were too many annotators."""
     _votes: dict[str, dict[str, bool]] = field(default_factory=dict)
-    """By candidates."""
+    """The votes by candidates: annotator to whether the first candidate was preferred."""
     _names: dict[str, None] = field(default_factory=dict)
-    """The first annotators heard, which are distinguished."""
+    """The first annotators to vote, who are distinguished from each other."""
     _between: Between = field(default_factory=Between)
     _opposed: dict[str, None] = field(default_factory=dict)
-    """Those found to vote against the others, when that was last looked for."""
+    """Annotators who were found to vote against the others at the last check."""
     _next_look: int = 0
-    """Comparisons, each counted for both annotators, after which it is looked for again."""
+    """Number of comparisons, each counted for both annotators, at which the next check is due."""
     _heard: int = field(init=False)
-    """Comparisons so far, counted likewise."""
+    """Number of comparisons so far, counted likewise."""
     _agreement: float = field(init=False)
     """Sum over all who are not opposed, including the prior; ``_comparisons`` likewise."""
     _comparisons: float = field(init=False)
@@ -107,7 +107,7 @@ class Annotators:
         return annotator in self._opposed and self._tells_apart()
 
     def figures(self) -> dict[str, Any]:
-        """For people: each annotator's label weight, and why; of those compared most often."""
+        """Label weight and comparisons of each annotator compared most often, for people to read."""
         return {
             name: {"compared": n, "agreed": self.agreed.get(name, 0), "weight": self.weight_of(name)}
             for name, n in sorted(self.compared.items(), key=lambda item: (-item[1], item[0]))[:_SHOWN]
@@ -161,7 +161,7 @@ class Annotators:
         return self._agreement / self._comparisons > LEAST_AGREEMENT
 
     def _compare(self, one: str, other: str, *, agrees: bool) -> dict[str, None]:
-        """Returns those of the two whose number of comparisons it doubles."""
+        """Count a comparison. Returns the annotators whose number of comparisons it doubles."""
         self._between.add(one, other, agrees=agrees)
         self._heard += 2
         if one not in self._opposed and other not in self._opposed:
@@ -176,9 +176,9 @@ class Annotators:
         return doubled
 
     def _finds_others_opposed(self) -> bool:
-        """Look for those who vote against the others, at the latest with every eighth of further comparisons.
+        """Look for annotators who vote against the others; due again after an eighth more comparisons.
 
-        Returns whether they have changed.
+        Returns whether others than before are found.
         """
         self._next_look = self._heard + self._heard // 8 + 1
         before, self._opposed = self._opposed, self._between.opposed()

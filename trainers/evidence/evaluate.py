@@ -66,7 +66,7 @@ class PairTable:
 
     @property
     def decided(self) -> PairTable:
-        """Without the ties."""
+        """The table without the ties."""
         kept = ~self.ties
         return replace(
             self,

@@ -22,7 +22,7 @@ from trainers.pairs.weights import SOURCE_WEIGHTS
 
 @dataclass(slots=True)
 class Evidence:
-    """Kept by learners beside the model: counts and figures per label source, and the gate."""
+    """Counts and figures per label source, and the gate; learners keep it beside the model."""
 
     labels: dict[str, int] = field(default_factory=dict)
     """Pairs learnt per label source."""
@@ -93,7 +93,7 @@ class Evidence:
     def undo(self, pair: PreferencePair, weight: float) -> None:
         """Stop counting a learnt pair that would weigh ``weight`` as a person's.
 
-        Its prediction, and what it said about judges and people, stays. The prediction was honest, and
+        Its prediction, and what it taught about judges and people, stay. The prediction was honest, and
         otherwise votes could be taken back until the figures please.
         """
         self.labels[pair.label_source] = max(0, self.labels.get(pair.label_source, 0) - 1)
@@ -126,7 +126,7 @@ class Evidence:
         return f"evidence {self.gate.evidence:,.1f} after {self.gate.tasks} tasks, {OPENS_AT:g} needed"
 
     def metrics(self) -> dict[str, Any]:
-        """For a snapshot: test-then-train figures, the judges' weights, and the gate."""
+        """The metrics of a snapshot: test-then-train figures, the judges' weights, and the gate."""
         trusted = PrequentialScores.of(
             self.prequential[source] for source in sorted(TRUSTED_SOURCES & self.prequential.keys())
         )

@@ -29,7 +29,7 @@ OPENS_AT = 20.0
 CLOSES_AT = 1_000.0
 """Evidence for closing. Its gambler may restart from 1 at any time (a CUSUM), so it needs more."""
 _STAKES = (0.5, 1.0, 2.0, 4.0)
-"""Per nat. The best stake depends on the size of the gains."""
+"""The gamblers' stakes per nat. The best stake depends on the size of the gains."""
 _AT_RISK = 0.9
 """Fraction of the wealth that one task may cost."""
 
@@ -45,7 +45,7 @@ class Gate:
         self.closed_times = 0
 
     def bet(self, gain: Gain, *, pairs_learnt: int) -> None:
-        """One task. Raises ValueError for a gain outside its bounds, because no bet on it is fair."""
+        """Bet on one task. Raises ValueError for a gain outside its bounds, because no bet on it is fair."""
         gain.check()
         self.tasks += 1
         self._log_wealth = _grown(self._log_wealth, gain.mean, -gain.least)
@@ -60,7 +60,7 @@ class Gate:
             self.close()
 
     def close(self) -> None:
-        """Back to a shadow; evidence starts over.
+        """Become a shadow again; the evidence starts over.
 
         A shadow loses its gains but keeps its losses; otherwise an alarm would be a second chance.
         """

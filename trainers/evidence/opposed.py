@@ -1,6 +1,6 @@
-"""Who votes against the others: found from how often every two annotators agreed.
+"""Finds annotators who vote against the others, from how often every two annotators agreed.
 
-One who answers against the others lowers everybody's mean agreement, so it is not the mean that tells who it
+An annotator who votes against the others lowers everybody's mean agreement, so the mean does not show who it
 is. Annotators are removed one by one, each time the one whose agreement with those that remain is furthest
 below chance, until nobody's is clearly below it. What remains agrees with itself: the greedy heuristic for
 the largest group in a graph of signed edges (Charikar 2000, "Greedy approximation algorithms for finding
@@ -17,7 +17,7 @@ from itertools import combinations
 from trainers.other_version import a_count
 
 CLEARLY = 2.5
-"""Standard errors from an agreement by chance, above or below, from which it is taken for more than that."""
+"""Standard errors above or below chance from which an agreement counts as more than chance."""
 PAIRS_OF_ANNOTATORS = 5_000
 """Limit on pairs of annotators that are counted, the first that were compared."""
 _Count = list[int]
@@ -34,7 +34,7 @@ class Between:
 
     @classmethod
     def of_votes(cls, votes: Iterable[Mapping[str, bool]]) -> Between:
-        """From the votes on each two candidates, by annotator."""
+        """The counts of the votes on each two candidates, given by annotator."""
         between = cls()
         for of_both in votes:
             for (one, says), (other, answers) in combinations(of_both.items(), 2):
@@ -60,10 +60,10 @@ class Between:
         return (net + compared) // 2, compared
 
     def opposed(self) -> dict[str, None]:
-        """Those who clearly answer against the others.
+        """The annotators who clearly answer against the others.
 
-        Nobody, unless more annotators clearly agree with each other than are opposed to them: of two equal
-        parties, none can be called the wrong one.
+        There are none unless more annotators clearly agree with each other than are opposed to them: of two
+        equal parties, none can be called the wrong one.
         """
         rest = {
             name: [sum(column) for column in zip(*of.values(), strict=True)] for name, of in self._of.items()
@@ -83,7 +83,7 @@ class Between:
         return opposed if agreeing > len(opposed) else {}
 
     def state(self, names: Sequence[str]) -> list[list[int]]:
-        """For ``from_state``: both annotators as numbers in ``names``, and their two counts."""
+        """The argument of ``from_state``: rows of two annotators' indices in ``names``, and two counts."""
         at = {name: i for i, name in enumerate(names)}
         return [[at[one], at[other], *self._of[one][other]] for one, other in self._pairs]
 
@@ -101,13 +101,13 @@ class Between:
         return between
 
     def _put(self, one: str, other: str, count: _Count) -> None:
-        """The same counts for both orders of the names."""
+        """Store the same count under both orders of the names."""
         self._pairs.append((one, other))
         self._of.setdefault(one, {})[other] = count
         self._of.setdefault(other, {})[one] = count
 
 
 def _standard_errors(count: Sequence[int]) -> float:
-    """How far an agreement is above chance, in standard errors of that of coins."""
+    """How far an agreement is above chance, in standard errors of an agreement by chance."""
     net, compared = count
     return net / math.sqrt(compared) if compared else 0.0

@@ -26,7 +26,7 @@ class PrequentialScores:
 
     @classmethod
     def from_sums(cls, sums: Iterable[float]) -> PrequentialScores:
-        """The scores of at least one pair with these ``sums``. Raises ValueError for what no pairs give."""
+        """The scores of at least one pair with these ``sums``. Raises ValueError for impossible sums."""
         scores = cls()
         scores._sums = within([*sums], scores._sums.shape, 0.0, LARGEST_SUM, "sums of figures")
         if scores.n < 1:
@@ -34,11 +34,11 @@ class PrequentialScores:
         return scores
 
     def add(self, p: float, p_reference: float) -> None:
-        """One pair: the model's prediction, and that of the critics' mean."""
+        """Add one pair: the model's prediction, and that of the critics' mean."""
         self.add_many(np.array([p]), np.array([p_reference]))
 
     def add_many(self, p: Array, p_reference: Array) -> None:
-        """Pairs (n,) in order, bit for bit like adding them one by one."""
+        """Add pairs (n,) in order, bit for bit like adding them one by one."""
         # Imported late: numba is not needed just to read figures.
         from trainers.bradley_terry.kernels import add_predictions
 
@@ -46,7 +46,7 @@ class PrequentialScores:
 
     @classmethod
     def of(cls, parts: Iterable[PrequentialScores]) -> PrequentialScores:
-        """The sum of several."""
+        """The sum of several scores."""
         total = cls()
         for part in parts:
             total._sums += part._sums
@@ -54,7 +54,7 @@ class PrequentialScores:
 
     @property
     def n(self) -> int:
-        """Pairs."""
+        """Number of pairs."""
         return int(self._sums[0])
 
     @property

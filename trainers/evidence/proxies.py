@@ -45,7 +45,7 @@ class ProxyAudit:
     _votes: dict[str, bool] = field(default_factory=dict)
     _labels: dict[str, dict[str, bool]] = field(default_factory=dict)
     _names: dict[str, None] = field(default_factory=dict)
-    """The first judges heard, which are distinguished."""
+    """The first judges with a label, which are distinguished from each other."""
 
     def hear(self, judgement: PairJudgement) -> None:
         """Compare a person's or a judge's label with the other's labels of the same two candidates."""
@@ -80,7 +80,7 @@ class ProxyAudit:
         return min(LARGEST_WEIGHT, max(0.0, 2.0 * a - 1.0) ** 2)
 
     def figures(self) -> dict[str, Any]:
-        """For people: the weight of each judge's label relative to a person's, and why."""
+        """Weight of each judge's label relative to a person's, with its reasons, for people to read."""
         judges = sorted({*self.agreed, *self.disagreed})
         return {
             "judges": {

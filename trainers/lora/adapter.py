@@ -95,7 +95,7 @@ def is_adapter(path: Path) -> bool:
 
 
 def read_adapter(folder: Path) -> Adapter:
-    """Raises BadInput if the folder has no adapter, or if the weights do not match ``reward.json``."""
+    """The adapter in a folder. Raises BadInput if it has none, or none that matches ``reward.json``."""
     file = folder / REWARD
     try:
         reward = _REWARD.decode(read_bytes(file))

@@ -37,7 +37,7 @@ class BaseModel:
         return sum(path.stat().st_size for path in self.weights)
 
     def sha256(self) -> str:
-        """Hex; of the weights' file or, if there are several, of the list of their hashes."""
+        """SHA-256 (hex) of the weights' file or, if there are several, of the list of their hashes."""
         hashes = [file_sha256(path) for path in self.weights]
         return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
@@ -65,7 +65,7 @@ def packaged_base() -> str | None:
 
 
 def file_sha256(path: Path) -> str:
-    """Hex."""
+    """SHA-256 (hex) of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -56,7 +56,7 @@ def _learn_and_predict(train: Sequence[TextPair], held_out: Sequence[TextPair]) 
 
 
 def _as_labelled(pair: TextPair) -> PreferencePair:
-    """The pair's weight already includes that of its label source."""
+    """The pair as a person's label, because its weight already includes that of its label source."""
     return PreferencePair(
         task_id=pair.task,
         label_source="human",

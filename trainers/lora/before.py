@@ -21,10 +21,10 @@ _KEPT = ("version", "uri", "files", "consumed", "topic_ids")
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """An adapter that is no longer in the store is left out."""
+    """The earlier adapters of a training; one that is no longer in the store is left out."""
 
     start: Adapter | None = None
-    """None: start afresh."""
+    """The adapter to start from; None to start afresh."""
     learnt: Offsets = field(default_factory=dict)
     """How far ``start`` has read the pairs."""
     in_force: Adapter | None = None

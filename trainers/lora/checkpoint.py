@@ -78,7 +78,7 @@ class TrainingCheckpoint:
         write_atomically(self.path / _STATE, content)
 
     def load(self) -> tuple[Progress, dict[str, Tensor]] | None:
-        """None if nothing was saved yet."""
+        """The saved progress and tensors; None if nothing was saved yet."""
         file = self.path / _STATE
         if not file.is_file():
             return None

@@ -16,7 +16,7 @@ Interval = tuple[float, float]
 
 _RESAMPLES = 2000
 LEAST_TASKS = 20
-"""With fewer, an interval over tasks is meaningless: with one task it has no width at all."""
+"""Fewest tasks on which a difference can be shown. With one task, an interval has no width at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +26,18 @@ class Difference:
     accuracy: float
     accuracy_ci95: Interval
     log_loss: float
-    """In nats; below 0 is better."""
+    """Difference of the log losses, in nats; below 0 is better."""
     log_loss_ci95: Interval
     n_tasks: int
 
     @property
     def is_shown(self) -> bool:
-        """Shown to be better by log loss."""
+        """Whether the one model is shown to be better by log loss."""
         return self.n_tasks >= LEAST_TASKS and self.log_loss_ci95[1] < 0
 
     @property
     def is_worse(self) -> bool:
-        """Shown to be worse by log loss."""
+        """Whether the one model is shown to be worse by log loss."""
         return self.n_tasks >= LEAST_TASKS and self.log_loss_ci95[0] > 0
 
     def statement(self, name: str, other: str) -> str:

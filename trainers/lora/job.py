@@ -1,4 +1,4 @@
-"""From prepared pairs to a finished adapter: train, measure, write."""
+"""Makes a finished adapter from prepared pairs: train, measure, write."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from trainers.lora.training import Trainer, TrainingStep
 
 PLOT = "training.png"
 _POINTS = 30
-"""Decimals of the written losses."""
+"""Most intervals over which ``history`` averages the training loss."""
 
 
 def train(

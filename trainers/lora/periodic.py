@@ -55,7 +55,7 @@ class LoraJob:
     """This job's own folder: plan, checkpoint, and the earlier adapters."""
     every_pairs: int
     every_s: float
-    """Counted from the arrival of the oldest new pair."""
+    """Seconds from the arrival of the oldest new pair until a training is due, whatever their number."""
     accept_new_topics: bool = False
     baselines: Baselines = baselines
     """Baselines that an adapter has to beat, besides the adapter in force."""
@@ -71,7 +71,7 @@ class LoraJob:
 
 
 def serve(job: LoraJob, *, once: bool = False) -> str:
-    """Train whenever enough pairs are new, for ever; with ``once``, train once if any pair is new.
+    """Train whenever enough pairs are new, until interrupted; with ``once``, train once if any pair is new.
 
     Returns why nothing could be trained, if there is no version yet or something is new; otherwise an empty
     string. Raises Fenced if another job of the same model has started, and BadInput.

@@ -21,10 +21,10 @@ class LoraPlan(msgspec.Struct, frozen=True):
     consumed: Stamps
     """How far the pairs topic was read."""
     new_from: Stamps
-    """Where the new pairs begin."""
+    """The stamps at which the new pairs begin."""
     topic_ids: dict[str, str]
     recipe: dict[str, Any]
-    """As JSON: settings, base model, and how the pairs are chosen."""
+    """Settings, base model, and how the pairs are chosen, as JSON."""
 
 
 def as_json(recipe: Any) -> dict[str, Any]:

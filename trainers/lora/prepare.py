@@ -58,7 +58,7 @@ class Prepared:
         return sum(is_so(c) or is_so(r) for p in parts for c, r in zip(p.chosen, p.rejected, strict=True))
 
     def notes(self) -> list[str]:
-        """In words, before training: what is used, and what could make the figures optimistic."""
+        """Lines to print before training: what is used, and what could make the figures optimistic."""
         s, c, length = self.selected, self.checks, self.settings.length
         n_tasks = len({pair.task for pair in self.held_out})
         return [

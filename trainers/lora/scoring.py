@@ -21,9 +21,10 @@ from trainers.lora.tokens import Encoded
 Array = NDArray[np.float64]
 
 _PADDED_BATCH = 64
-"""Texts."""
+"""Texts in a batch with padding."""
 _ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-"""Without cuDNN's, which takes seconds to prepare for each new length, and lengths vary all the time."""
+"""Attention backends on a GPU. cuDNN's is left out: it takes seconds to prepare for each new length, and
+lengths vary all the time."""
 
 
 def rewards(model: Any, built: Built, encoded: Sequence[Encoded], device: str = "cpu") -> Tensor:
@@ -59,7 +60,7 @@ def score_with_features(
 ) -> tuple[Array, Array]:
     """``rewards_N`` as from ``score``, and ``features_NH``; their product with the head is the reward.
 
-    Only if the head is one linear layer: not with the ``native`` pooling.
+    Works only if the head is one linear layer, so not with the ``native`` pooling.
     """
     with _features_kept(built) as kept:
         rewards_N = score(model, built, encoded, device)

@@ -40,16 +40,16 @@ class LoraSettings:
     seed: int = 0
     threads: int = 1
     held_out: float = 0.2
-    """Fraction of the tasks."""
+    """Fraction of the tasks that is held out."""
     patience: int | None = None
     """Evaluations without a better held-out log loss before training stops early; None: never."""
     evaluations: int = 2
     """Number of evaluations on the held-out part during training."""
     checkpoint_every: int = 50
-    """Steps."""
+    """Steps from one checkpoint to the next."""
     weight_decay: float = 0.01
     warm_up: float = 0.06
-    """Fraction of the steps."""
+    """Fraction of the steps in which the learning rate rises."""
     clip: float = 1.0
 
     @property
@@ -58,7 +58,7 @@ class LoraSettings:
         return (2.0 * self.rank if self.alpha is None else self.alpha) / self.rank
 
     def for_base(self, config: Mapping[str, Any]) -> LoraSettings:
-        """With the pooling for a base model of this configuration. Raises BadInput."""
+        """The settings with the pooling for a base model of this configuration. Raises BadInput."""
         plain = is_plain_attention(config)
         if self.pooling == "auto":
             return replace(self, pooling="candidate" if plain else "mean")
@@ -83,7 +83,7 @@ class LoraSettings:
         return list(range(n_layers - n, n_layers))
 
     def learning_rate(self, step: int, steps: int) -> float:
-        """At step 0, 1, …: rises linearly during warm-up, then falls linearly to 0."""
+        """The learning rate at step 0, 1, …: rises linearly during warm-up, then falls linearly to 0."""
         warm_up = max(1, round(self.warm_up * steps))
         if step < warm_up:
             return self.lr * (step + 1) / warm_up

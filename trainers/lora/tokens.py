@@ -60,7 +60,7 @@ class Tokens:
             raise BadInput(f"--length {length} leaves no room for a text; give 16 or more")
 
     def encode(self, texts: Sequence[tuple[str, str]]) -> list[Encoded]:
-        """In the given order. Raises BadInput if goal and candidate together have no token."""
+        """The encoded texts, in order. Raises BadInput if goal and candidate together have no token."""
         goals = self._tokenizer.encode_batch([goal for goal, _ in texts], add_special_tokens=False)
         candidates = self._tokenizer.encode_batch([text for _, text in texts], add_special_tokens=False)
         done = []
@@ -87,7 +87,7 @@ class Tokens:
 
 
 def load_tokenizer(base: BaseModel) -> Tokenizer:
-    """Raises BadInput."""
+    """The base model's tokenizer. Raises BadInput."""
     file = base.folder / "tokenizer.json"
     if not file.is_file():
         return _converted(base.folder)
@@ -98,7 +98,7 @@ def load_tokenizer(base: BaseModel) -> Tokenizer:
 
 
 def tokenizer_sha256(tokenizer: Tokenizer) -> str:
-    """Hex; of the tokenizer without truncation and padding, which its file may set."""
+    """SHA-256 (hex) of the tokenizer without truncation and padding, which its file may set."""
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return hashlib.sha256(tokenizer.to_str().encode()).hexdigest()

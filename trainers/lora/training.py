@@ -46,14 +46,14 @@ class TrainingStep:
     step: int
     steps: int
     loss: float
-    """Mean over the last steps."""
+    """Mean training loss over the last steps."""
     accuracy: float | None
     """Held-out accuracy, as last measured."""
     log_loss: float | None
     pairs: int
     """Pairs that this process's training has seen since it started or resumed."""
     pairs_per_s: float
-    """Over all processes."""
+    """Pairs per second, over all processes."""
     measured: bool
     """The held-out part was measured after this step."""
 
@@ -136,7 +136,7 @@ class Trainer:
         return self._predictions
 
     def predictions_now(self, device: str) -> Array:
-        """The same with the model's current weights."""
+        """Like ``predictions``, but with the model's current weights."""
         encoded = [*self._held_out.chosen, *self._held_out.rejected]
         chosen, rejected = np.split(score(self._model, self._built, encoded, device), 2)
         return np.asarray(np.exp(-np.logaddexp(0.0, rejected - chosen)))

@@ -1,4 +1,4 @@
-"""Which pairs are new, and how much each weighs: every decision made before a batch is learnt."""
+"""Decides which pairs are new and how much each weighs, before a batch of them is learnt."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Admission:
     ) -> bool:
         """Add a pair, number ``at`` of those that were read; False if it is not new.
 
-        ``is_new`` says that it cannot be a repetition.
+        ``is_new`` means that it cannot be a repetition.
         """
         name, source = task_of(pair), pair.label_source
         task, past = self.open.by_name.get(name), None
@@ -113,7 +113,7 @@ class Admission:
             counts, slot = task.counts, task.slot
             if (
                 is_asked_for(pair)
-                or self.evidence.annotators.is_opposed(annotator)  # before this vote, so that it has no say
+                or self.evidence.annotators.is_opposed(annotator)  # before this vote is counted
                 or self._is_known_elsewhere(pair, others)
                 or (fact and self.known.has_forgotten(name, fact))
             ):
@@ -306,7 +306,7 @@ class Admission:
                 counts[source] = max(0.0, counts[source] + trust)
 
     def _settle(self, name: str, batch: AdmittedPairs) -> None:
-        """An open task may continue, but later predictions are no evidence."""
+        """Settle an open task. It may continue, but its later predictions are no evidence."""
         task = self.open.by_name[name]
         self._leave(name, batch)
         self._remember(name, task)
@@ -325,7 +325,7 @@ class Admission:
         return task.counts
 
     def _votes_state(self) -> dict[str, Any]:
-        """Empty if there are no votes, as in states from before votes existed."""
+        """The votes' part of the state; empty if there are no votes."""
         if not self.votes:
             return {}
         return {"votes": {"names": list(self.votes), "weights": np.array([*self.votes.values()])}}
@@ -335,8 +335,10 @@ class Admission:
         return self.elsewhere.knows(pair) or any(map(self._has_trusted, others))
 
     def _note_elsewhere(self, pair: PreferencePair, others: Sequence[str]) -> None:
-        """A name that has trusted labels of its own was opened before, or is past: both decide by themselves
-        what is evidence."""
+        """Note that trusted labels of the pair's candidates were learnt, under their other names.
+
+        A name that has trusted labels of its own is open or past, and decides by itself what is evidence.
+        """
         for other in others:
             if not self._has_trusted(other):
                 self.elsewhere.note(other, pair, self.remembered)
@@ -346,7 +348,7 @@ class Admission:
         return bool(trusted_of(task.counts)) if task is not None else self.past.has_trusted(name)
 
     def _share(self, pair: PreferencePair, nth: float) -> float:
-        """``nth`` is its number among what counts of its task and label source."""
+        """The pair's share of a weight, as number ``nth`` among what counts of its task and label source."""
         if self.pairs_of_task is None:
             return weight_of_nth(nth)
         return weight_of_each(self.pairs_of_task[dimension_of(pair), task_of(pair), pair.label_source])

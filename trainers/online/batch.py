@@ -31,12 +31,13 @@ class AdmittedPairs:
     """False if the pairs were learnt before."""
     pairs: list[Admitted] = field(default_factory=list)
     unsettled: list[tuple[int, str, str, str, float]] = field(default_factory=list)
-    """For each vote of a little-known annotator: its index among the pairs, the annotator, the vote's name
+    """Votes of little-known annotators, each as its index among the pairs, the annotator, the vote's name
     (empty if it cannot be taken back), its task, and the trust in the annotator."""
     newly_known: list[str] = field(default_factory=list)
     """Annotators with twice as many comparisons as at their last entry here."""
     settled: list[tuple[int, int, int]] = field(default_factory=list)
-    """For each settled task: pairs of the batch before that, its slot, and pairs learnt until then."""
+    """Settled tasks, each as the number of pairs before it in the batch, its slot, and the pairs learnt so
+    far."""
 
     @property
     def sources(self) -> list[LabelSource]:

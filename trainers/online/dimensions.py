@@ -38,7 +38,7 @@ class Dimensions:
         return dimension_of(pair) in self.learners
 
     def add(self, pair: PreferencePair, known_new: bool) -> None:
-        """Add a pair of one of them, to be learnt by the next ``learn``."""
+        """Add a pair of one of the dimensions, to be learnt by the next ``learn``."""
         name = dimension_of(pair)
         if self.is_new(pair):
             self.learners[name] = self._begin(name)
@@ -48,7 +48,7 @@ class Dimensions:
             self.pairs_left_out += 1
 
     def end(self, end: PairsEnd, known_new: bool) -> None:
-        """A run has ended, for all of them."""
+        """Add the end of a run, for all dimensions."""
         for name in self.learners:
             self._waiting.setdefault(name, []).append((end, known_new))
 
@@ -62,7 +62,7 @@ class Dimensions:
         return changes
 
     def go_back_to(self, earlier: Dimensions) -> None:
-        """Return to earlier ones, but remember what came since; dimensions started since start over."""
+        """Return to the earlier state, but remember what came since; dimensions started since start over."""
         for name, learner in self.learners.items():
             if name not in earlier.learners:
                 earlier.learners[name] = earlier._begin(name)

@@ -63,7 +63,7 @@ class OnlineLearner:
         """``open_tasks`` limits the open tasks, and ``remembered`` the other tasks and the pairs.
 
         ``pairs_of_task`` maps (dimension, task, label source) to the number of pairs to come, if all are
-        known in advance. ``heard_before`` maps a dimension to what all votes say about their annotators.
+        known in advance. ``heard_before`` maps a dimension to what all votes show about their annotators.
         ``dimension`` is what the labels judge; other dimensions have their own learners inside this one.
         """
         self.model = model
@@ -78,15 +78,15 @@ class OnlineLearner:
         self._dimensions = Dimensions(self._begin_dimension)
 
     def on_message(self, message: PairMessage, known_new: bool = False) -> bool:
-        """``on_messages`` with one; False if it changes nothing (a repetition, or for another model)."""
+        """``on_messages`` for one; False if it changes nothing (a repetition, or for another model)."""
         return self.on_messages([message], [known_new]) > 0
 
     def on_messages(self, messages: Sequence[PairMessage], known_new: Sequence[bool] | None = None) -> int:
         """Learn messages of the pairs topic in order; returns the number of those that changed something.
 
         The bits do not depend on how a stream is split into calls. ``known_new`` has one flag per message:
-        True says that it cannot be a repetition, so nothing is stored to recognise it. A call that raises has
-        changed nothing. Of the messages that the contracts allow, only a rollback to the state of another
+        True means that it cannot be a repetition, so nothing is stored to recognise it. A call that raises
+        changes nothing. Of the messages that the contracts allow, only a rollback to the state of another
         version of TriBrain raises (BadInput).
         """
         given = zip(messages, known_new or [False] * len(messages), strict=True)
@@ -143,7 +143,7 @@ class OnlineLearner:
 
     @property
     def annotators(self) -> dict[str, Annotators]:
-        """What votes say about the annotators, by dimension (empty for overall quality), where they can be
+        """What votes show about the annotators, by dimension (empty for overall quality), where they can be
         distinguished."""
         of_each = {self._dimension: self, **self._dimensions.learners}
         heard = {name: learner._admission.evidence.annotators for name, learner in of_each.items()}
@@ -156,7 +156,7 @@ class OnlineLearner:
             learner._models = other._dimensions.learners[name]._models
 
     def finish(self) -> None:
-        """At the end of a file: close every task without an end, in the order of the file."""
+        """Close every task that has no end, in the order of the file; called at the file's end."""
         for learner in self._dimensions.learners.values():
             learner.finish()
         read, batch = self._admission.rows.read([]), self._admission.begin()

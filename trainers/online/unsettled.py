@@ -36,7 +36,7 @@ class UnsettledVote:
     weight: float
     """The vote's weight if its annotator were fully trusted."""
     trust: float
-    """In [0, 1]: the fraction of that weight with which it was learnt."""
+    """The fraction of that weight with which it was learnt, in [0, 1]."""
 
     def row(self, features: int) -> Array:
         """(features,): its differences, NaN if missing."""

@@ -1,4 +1,4 @@
-"""Pairs of what people say of two candidates: a comparison at a time, or a table with a row for each."""
+"""Pairs from people's comparisons of two candidates: one at a time, or a table with a row for each."""
 
 from __future__ import annotations
 
@@ -168,13 +168,13 @@ def _side_of(column: str) -> str | None:
 
 
 def _other_side(column: str) -> str:
-    """The name of the same critic's other column; empty where it is no critic's."""
+    """The name of the same critic's other column; empty if the column is no critic's."""
     side = _side_of(column)
     return "" if side is None else (_RIGHT if side == _LEFT else _LEFT) + column.removeprefix(side)
 
 
 def _instead(column: str, unknown: Collection[str]) -> str:
-    """What to do about a missing column, by the columns that nobody knows."""
+    """Advice on a missing column, from the unknown columns."""
     if close := nearest(column, unknown):
         return f"did you mean {shown(close)}? Rename it"
     if unknown:

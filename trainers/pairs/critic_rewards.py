@@ -51,7 +51,7 @@ class Lowest:
     _is_empty: bool = True
 
     def including(self, scores: Scores, not_seen: frozenset[str] = frozenset()) -> Self:
-        """With one more candidate; returns itself if that changes nothing."""
+        """The lowest scores with one more candidate; returns itself if that changes nothing."""
         known = scores_of_video(scores)
         lower = {name: s for name, s in known.items() if s < self.scores.get(name, math.inf)}
         is_lacked = self.is_lacked or not (self._is_empty or known.keys() == self.scores.keys())
@@ -80,7 +80,7 @@ def rewards_in_run(events: Iterable[TraceEvent]) -> dict[int, float]:
 
 
 def scores_lacked(judged: Sequence[TraceEvent]) -> list[int]:
-    """For each of some judged candidates, the number of scores that others of them have and it lacks.
+    """The number of scores that each of some judged candidates lacks and others of them have.
 
     Of two with the same reward, the one that lacks fewer is the better one.
     """
@@ -92,8 +92,8 @@ def scores_lacked(judged: Sequence[TraceEvent]) -> list[int]:
 def rewards_in_runs(runs: Sequence[Sequence[TraceEvent]]) -> list[dict[int, float]]:
     """Like ``rewards_in_run``, for runs that are compared with each other.
 
-    If a critic gave no score in a whole run, its lowest score in the others is used there, unless it said of
-    every video that it does not apply; 0 if it said that it did not see what the goal names.
+    If a critic gave no score in a whole run, its lowest score in the others is used there, unless it
+    reported for every video that it does not apply; 0 if it reported that it did not see what the goal names.
     """
     judged = [[event for event in run if event.overall_score is not None] for run in runs]
     of_each = [
@@ -113,7 +113,7 @@ def scores_of_video(scores: Scores) -> dict[str, float]:
 
 
 def _lowest(candidates: Iterable[tuple[Scores, frozenset[str]]]) -> Lowest:
-    """Of (scores, those not seen) of each candidate."""
+    """The lowest scores of candidates, each given as (scores, those not seen)."""
     lowest = Lowest()
     for scores, not_seen in candidates:
         lowest = lowest.including(scores, not_seen)

@@ -1,4 +1,4 @@
-"""Which candidates' trusted labels were learnt under the name of another task.
+"""Tracks candidates whose trusted labels were learnt under the name of another task.
 
 The same candidates may be labelled as those of their run, as those of its task, and in a vote on two runs.
 Whichever comes first is evidence. The others are predicted by a model that has learnt it.
@@ -18,7 +18,7 @@ _SEVERAL = ""
 
 
 def other_names_of(pair: PreferencePair) -> tuple[str, ...]:
-    """What else a pair's candidates belong to than ``task_of``: the task of its run, or the runs of a vote on
+    """What a pair's candidates belong to besides ``task_of``: the task of its run, or the runs of a vote on
     two."""
     own = task_of(pair)
     return tuple(name for name in dict.fromkeys((pair.task_id, *_runs_of(pair))) if name and name != own)
@@ -36,7 +36,7 @@ class Elsewhere:
         self._lost = ForgottenNames()
 
     def __bool__(self) -> bool:
-        """Whether anything was."""
+        """Whether anything was learnt under another name."""
         return bool(self._learnt_under)
 
     def knows(self, pair: PreferencePair) -> bool:
@@ -48,7 +48,7 @@ class Elsewhere:
         return any(self._learnt_under.get(key, own) != own or key in self._lost for key in keys)
 
     def note(self, other_name: str, pair: PreferencePair, remembered: int = REMEMBERED) -> None:
-        """A trusted label was learnt of candidates that are of ``other_name``, too."""
+        """Note that a trusted label was learnt of candidates that also belong to ``other_name``."""
         key, own = hashed(other_name), hashed(task_of(pair))
         under = self._learnt_under.get(key)
         if under is None:
@@ -64,7 +64,7 @@ class Elsewhere:
             self._add(key, under if before == under else _SEVERAL, remembered)
 
     def copy(self) -> Elsewhere:
-        """The same knowledge, which grows apart from now on."""
+        """A separate copy of the knowledge."""
         copied = Elsewhere()
         copied._learnt_under = dict(self._learnt_under)
         copied._lost = self._lost.copy()

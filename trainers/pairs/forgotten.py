@@ -1,8 +1,8 @@
-"""Names that were forgotten, of which it is still known that they are no news.
+"""Forgotten names, which are still recognised as known.
 
 A Bloom filter (Bloom 1970, "Space/time trade-offs in hash coding with allowable errors"): it never takes a
-forgotten name for a new one, and a new name for a forgotten one the more often, the more it has forgotten: in
-one of 60 cases after 100,000 names, one of 12 after 200,000, one of 5 after 300,000.
+forgotten name for a new one. It takes a new name for a forgotten one in one of 60 cases after 100,000 names,
+one of 12 after 200,000, and one of 5 after 300,000.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ForgottenNames:
         return bool(bits) and all(bits[at >> 3] & (1 << (at & 7)) for at in _places(name))
 
     def add(self, name: str) -> None:
-        """Add a name, for ever."""
+        """Add a name, which is never removed."""
         if not self._bits:
             self._bits = bytearray(_BYTES)
         bits = self._bits
@@ -40,7 +40,7 @@ class ForgottenNames:
             self._bits = bytearray(both.to_bytes(_BYTES, "big"))
 
     def copy(self) -> ForgottenNames:
-        """A set of its own with the same names."""
+        """A separate set with the same names."""
         copied = ForgottenNames()
         copied._bits = bytearray(self._bits)
         return copied

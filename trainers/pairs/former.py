@@ -86,7 +86,7 @@ class _OpenRun:
 
     @property
     def has_begun(self) -> bool:
-        """A run's first iteration may have failed to be published; then its end names a later one."""
+        """Whether the run's first iteration has come: 0, or the first one that the run's end names."""
         return self._next_iteration > 0 or min(self.named or (0,)) in self._waiting
 
     @property
@@ -235,7 +235,7 @@ class PairFormer:
         return Formed(pairs, first) if pairs else _NOTHING
 
     def on_tick(self, elapsed_s: float, timeout_s: float) -> tuple[list[RunEnd], list[RunRevision]]:
-        """Time has passed in which nothing was left unread.
+        """Account for ``elapsed_s`` seconds in which nothing was left unread.
 
         Returns the ends to publish for runs that were silent for ``timeout_s`` seconds. Also returns the
         silent runs that lack their beginning, which are given up.
@@ -291,12 +291,12 @@ class PairFormer:
 
 
 def in_words(run: RunRevision) -> str:
-    """For errors: ``run 'a'``, or ``revision 2 of run 'a'``."""
+    """The run's name in errors: ``run 'a'``, or ``revision 2 of run 'a'``."""
     run_id, revision = run
     return f"revision {revision} of run {run_id!r}" if revision else f"run {run_id!r}"
 
 
 def _compact(iterations: tuple[int, ...]) -> _Iterations:
-    """Saves memory: most runs have all iterations from 0 on, and there are many runs."""
+    """The iterations in little memory: most runs have all of them from 0 on, and there are many runs."""
     n = len(iterations)
     return range(n) if n == 0 or (iterations[0] == 0 and iterations[-1] == n - 1) else frozenset(iterations)

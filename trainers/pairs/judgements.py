@@ -1,4 +1,4 @@
-"""Judgements of two candidates by people and judges: who said what about which two."""
+"""Judgements of two candidates by people and judges: who answered what about which two."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class PairJudgement(NamedTuple):
     """The answer of a person or a judge about two candidates."""
 
     candidates: str
-    """Hash of both."""
+    """Hash of both candidates."""
     first: bool | None
     """Whether the one that sorts first is preferred; None for a tie."""
     judge: str | None
-    """None for a person."""
+    """The judge's name; None for a person."""
     annotator: str = ""
     """The person's name, if given."""
 

@@ -42,7 +42,7 @@ LIVE_SOURCES: tuple[LabelSource, ...] = ("critic", "outcome")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairingRules:
-    """Which candidates of a run make a pair.
+    """Rules that decide which candidates of a run make a pair.
 
     ``min_gap`` is the least difference of the scores (0.03, as in TriBrain 0.6.2), ``top_k`` the number of
     best candidates that are compared with the rest, ``model`` the name of the reward model that the pairs are
@@ -125,7 +125,7 @@ class _Candidate(Struct, frozen=True, gc=False):
 _Scored = tuple[float, int, _Candidate]
 """Sorts best first, by a candidate's negative score and its iteration, which is unique."""
 _Match = tuple[_Scored, _Scored]
-"""Chosen, rejected."""
+"""The chosen and the rejected candidate."""
 
 
 class RunPairing:
@@ -225,7 +225,7 @@ class _SourcePairing:
         return self._form([(chosen, rejected) for rejected in outside for chosen in self._top])
 
     def skip(self) -> None:
-        """A candidate without a score of this source separates its neighbours."""
+        """Skip a candidate without a score of this source, which separates its neighbours."""
         self._previous = None
 
     def finish(self) -> list[PreferencePair]:
@@ -263,7 +263,7 @@ class _SourcePairing:
         return self._lowest.is_lacked and self._lowest is not before
 
     def _ranked(self, scored: Iterable[_Scored]) -> list[_Scored]:
-        """Best first."""
+        """The candidates, best first."""
         if not self._lowest.is_lacked:
             return sorted(scored)
         return sorted(scored, key=lambda one: (-self._lowest.reward(one[2].critics, -one[0]), one[1]))

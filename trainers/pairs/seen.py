@@ -29,7 +29,7 @@ class PastTask(NamedTuple):
     """A task whose pairs were learnt, so that no prediction would be honest."""
 
     counts: Counts
-    """Continues with the pairs that still come."""
+    """Counts of its pairs, to which those of later pairs are added."""
     is_closed: bool
     """Whether it is closed; otherwise it was settled because too many were open."""
 
@@ -37,7 +37,7 @@ class PastTask(NamedTuple):
 class PastTasks:
     """Tasks that are no longer open; beyond ``remembered``, the oldest are forgotten.
 
-    Of a forgotten one it stays known whether trusted labels were learnt from it. If it comes again, it is a
+    For a forgotten one, it stays known whether trusted labels were learnt from it. If it comes again, it is a
     past task with such labels, whose later ones are no evidence.
     """
 
@@ -50,7 +50,7 @@ class PastTasks:
         """Forgotten tasks from which trusted labels were learnt."""
 
     def find(self, task: str, remembered: int = REMEMBERED) -> PastTask | None:
-        """None if it is unknown. A forgotten one with trusted labels is remembered again."""
+        """The past task; None if it is unknown. A forgotten one with trusted labels is remembered again."""
         name = hashed(task)
         if name not in self._counts and name in self._lost:
             self._add(name, {}, remembered)
@@ -88,7 +88,7 @@ class PastTasks:
             self._add(name, counts, remembered)
 
     def of_trusted(self) -> PastTasks:
-        """The closed ones, and those from which trusted labels were learnt, with only these counts."""
+        """The closed tasks, and those from which trusted labels were learnt, with only these counts."""
         past = PastTasks()
         for name, counts in self._counts.items():
             trusted = trusted_of(counts)

@@ -1,4 +1,4 @@
-"""Which pairs of a run a model has taken: from each run it takes only the next one.
+"""Tracks the pairs that a model has taken; from each run it takes only the next one.
 
 A former numbers the pairs of a run from 0 (header ``nth``), and forming the run again gives the same numbers.
 So one integer per open run recognises repeated deliveries, however often they come and however many runs are
@@ -44,7 +44,7 @@ class RunSequence:
         self.given_up = 0
         """Open runs that count as closed because there were too many."""
         self._next: dict[int, int] = {}
-        """The run from which the last pair was taken comes last."""
+        """Run, as a hash, to its next number; the run from which the last pair was taken comes last."""
         self._rules: dict[int, int] = {}
         """The rules by which the taken pairs of each open run were formed."""
         self._other_rules: set[int] = set()

@@ -3,7 +3,7 @@
 A later revision forms only the pairs with a side that was rescored, so a pair of two others stays in force
 whatever its revision is. What was rescored shows in the scores: within a run, a candidate has other ones in
 a pair of a later revision, or both candidates are compared again there. A candidate that was rescored and is
-in no later pair cannot be told from the pairs alone; ``tribrain pairs export`` reads the trace.
+in no later pair cannot be found from the pairs alone; ``tribrain pairs export`` reads the trace.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def without_superseded(messages: Sequence[_M]) -> tuple[list[_M], int]:
 
 
 def _is_formed(pair: PreferencePair) -> bool:
-    """Whether the pair is one of a run, of videos that can be told apart."""
+    """Whether the pair is one of a run, of videos that can be distinguished."""
     return (
         pair.label_source in LIVE_SOURCES
         and pair.run_id != ""

@@ -28,7 +28,7 @@ class Table:
 
     @classmethod
     def read(cls, given: TableLike, expected: str) -> Table:
-        """Raises BadInput for what is no table, and for one without rows, which ``expected`` describes."""
+        """The given table. Raises BadInput if it is no table, or has no rows (``expected``) or names."""
         table = _of_mappings(given) if _is_sequence(given) else _of_dataframe(given)
         if not table.rows:
             raise BadInput(f"the table has no rows; expected {expected}")
@@ -97,7 +97,7 @@ def _of_mappings(given: Sequence[object]) -> Table:
 
 
 def _of_dataframe(given: TableLike) -> Table:
-    # Not at the top: whoever has mappings or single pairs needs none of it.
+    # Imported late: mappings and single pairs need none of it.
     import narwhals
     from narwhals.exceptions import DuplicateError
 
@@ -123,7 +123,7 @@ def _of_dataframe(given: TableLike) -> Table:
 
 
 def _cells(column: Any) -> Iterable[object]:
-    """With None for a null, however a dataframe says that."""
+    """The column's cells, with None for a null, however the dataframe represents it."""
     nulls = column.is_null().to_list()
     return [None if null else value for value, null in zip(column.to_list(), nulls, strict=True)]
 

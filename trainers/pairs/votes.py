@@ -159,7 +159,7 @@ def _is_told_apart(pair: PreferencePair) -> bool:
 
 
 def _meta(vote: Vote, chosen: TraceEvent, rejected: TraceEvent) -> dict[str, str]:
-    """Only texts, which are fastest to write, and only what the vote states."""
+    """The pair's ``meta``: only texts, which are fastest to write, and only what the vote states."""
     of_two_runs = chosen.run_id != rejected.run_id
     said = {
         "mode": MODE,

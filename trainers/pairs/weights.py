@@ -24,7 +24,7 @@ def task_of(pair: PreferencePair) -> str:
 
 
 def task_of_text(pair: PreferencePair) -> str:
-    """If a pair names neither task nor run, its goal is its task."""
+    """The task of a pair of texts: the one it names, else its run, else its goal."""
     goal = hashlib.sha256(pair.goal_instruction.encode(errors="surrogatepass")).hexdigest()
     return pair.task_id or pair.run_id or f"goal-{goal[:16]}"
 

@@ -95,7 +95,7 @@ class PairProcessor:
         self._published_version = published
 
     def on_message(self, message: StoredMessage) -> list[Outgoing]:
-        """``on_messages`` with one."""
+        """``on_messages`` for one message."""
         return self.on_messages([message])
 
     def on_messages(self, messages: Sequence[StoredMessage]) -> list[Outgoing]:
@@ -198,7 +198,7 @@ class PairProcessor:
     def _learn_one_by_one(
         self, fresh: Sequence[DecodedPair], numbered: Sequence[bool]
     ) -> list[tuple[StoredMessage, Outgoing]]:
-        """All except those that raise."""
+        """Learn all messages except those that raise. Returns these with their dead letters."""
         letters = []
         for (message, decoded), has_number in zip(fresh, numbered, strict=True):
             try:
@@ -281,16 +281,16 @@ class PairProcessors:
         return self._by_model[model].learn(messages)
 
     def take_snapshot(self, model: str) -> Outgoing | None:
-        """As ``PairProcessor.take_snapshot``."""
+        """Like ``PairProcessor.take_snapshot``, for this model."""
         return self._by_model[model].take_snapshot()
 
     def checkpoint(self, model: str) -> Checkpoint:
-        """As ``PairProcessor.checkpoint``."""
+        """Like ``PairProcessor.checkpoint``, for this model."""
         return self._by_model[model].checkpoint()
 
     @property
     def kept_bytes(self) -> int:
-        """As ``PairProcessor.kept_bytes``, of all models."""
+        """Like ``PairProcessor.kept_bytes``, summed over all models."""
         return sum(processor.kept_bytes for processor in list(self._by_model.values()))
 
     def forget(self) -> None:

@@ -58,11 +58,11 @@ class TraceProcessor:
         """All messages, by value, of each run whose beginning is missing, so that repetitions count once;
         they may have to become dead letters."""
         self._waiting_of: dict[RunRevision, int] = {}
-        """Bytes that wait, by run."""
+        """Run to the bytes of its events that wait."""
         self._waiting_bytes = 0
         self.partitions: int | None = None
         self.pairs_formed = 0
-        """Since the start."""
+        """Number of pairs formed since the start."""
 
     @property
     def waiting_bytes(self) -> int:

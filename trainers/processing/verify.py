@@ -63,7 +63,7 @@ class StateReport:
     version: int | None
     """Version of the newest snapshot; null if there is none."""
     learnt: int
-    """Pairs that the newest snapshot says it has learnt."""
+    """Pairs that the newest snapshot reports as learnt."""
     recorded: int | None
     """Distinct pairs up to its stamp; null if they cannot be compared: after a rollback, or on a base."""
     identical: bool | None
@@ -79,13 +79,13 @@ class StateReport:
 
     @property
     def consistent(self) -> bool:
-        """Nothing is lost, duplicated or different, as far as former and learner have come."""
+        """Whether nothing is lost, duplicated or different, as far as former and learner have come."""
         counted = self.recorded is None or self.recorded == self.learnt
         return not self.missing and not self.unexplained and counted and self.identical is not False
 
     @property
     def settled(self) -> bool:
-        """Consistent, and nothing is behind."""
+        """Whether the state is consistent, and nothing is behind."""
         return self.consistent and not (self.not_closed or self.votes_to_come) and self.not_learnt == 0
 
 
@@ -132,7 +132,7 @@ class _Votes:
     standing: dict[str, int] = field(default_factory=dict)
     """A pair's name to the offset of its vote."""
     ever: dict[str, PreferencePair] = field(default_factory=dict)
-    """Including pairs that were withdrawn."""
+    """A pair's name to the pair, including pairs that were withdrawn."""
     taken_back: dict[str, int] = field(default_factory=dict)
     """A pair's id to the offset of the vote that withdraws it."""
 
@@ -146,7 +146,7 @@ class _Traces:
     named_first: dict[RunRevision, int] = field(default_factory=dict)
 
     def is_whole(self, run: RunRevision) -> bool:
-        """False if the topic's retention, or its deletion, has removed the beginning."""
+        """Whether the run's beginning is there, rather than removed by the topic's retention or deletion."""
         return run in self.first and self.first[run] <= self.named_first.get(run, 0)
 
 
@@ -319,7 +319,7 @@ def _is_identical(pairs: Sequence[StoredMessage], held: Held, pairs_topic: str) 
 
 
 def _decoded(pairs: Iterable[StoredMessage]) -> Iterator[_Decoded]:
-    """Skips unreadable messages, which are dead letters rather than pairs."""
+    """The decoded messages, without unreadable ones, which are dead letters rather than pairs."""
     for stored in pairs:
         try:
             yield stored, decode_pair(stored.value, stored.source)

@@ -40,7 +40,7 @@ class VoteProcessor:
         self._dead_letters_topic = dead_letters_topic
         self._formed: dict[str, None] = {}
         self.pairs_formed = 0
-        """Since the start, including withdrawals."""
+        """Number of pairs formed since the start, including withdrawals."""
 
     def read(self, message: StoredMessage) -> Vote | Outgoing | None:
         """The decoded message, or a dead letter; None for a vote without effect."""
@@ -82,7 +82,7 @@ class VoteProcessor:
         return letter_for(message, NotUsable(f"{message.source}: {why}"), self._dead_letters_topic)
 
     def forget(self) -> None:
-        """The partition was revoked."""
+        """Forget the votes whose pairs were formed: the partition was revoked."""
         self._formed.clear()
 
     def _pair(self, vote: Vote, found: Found) -> Outgoing:
@@ -90,7 +90,10 @@ class VoteProcessor:
         return self._outgoing(pair_of_vote(vote, left, right, self._rules), vote.vote_id)
 
     def _withdrawal(self, vote: Vote, found: Found) -> Iterator[Outgoing]:
-        """Of the pair of the vote that this one takes back; nothing if there can be no such pair."""
+        """The withdrawal of the pair of the vote that this one takes back; nothing if there can be none.
+
+        Raises NotUsable if the vote belongs to another annotator.
+        """
         earlier = found.votes[vote.takes_back]
         if earlier.annotator != vote.annotator:
             raise NotUsable(

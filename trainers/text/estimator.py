@@ -89,7 +89,7 @@ class DiagonalLaplace(base.Classifier):
         return self._variance
 
     def learn_one(self, x: Mapping[str, float], y: bool, w: float = 1.0) -> None:
-        """Learn one difference; ``y`` says whether the first side was preferred, ``w`` is its weight."""
+        """Learn one difference; ``y`` is whether the first side was preferred, ``w`` is its weight."""
         at, values = _hashed(x)
         self.learn(at, values if y else -values, w)
 

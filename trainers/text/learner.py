@@ -86,7 +86,7 @@ class TextLearner:
         return self._take(message)
 
     def finish(self) -> None:
-        """At the end of a file: close every task without an end, in the order of the file."""
+        """Close every task that has no end, in the order of the file; called at the file's end."""
         for task in list(self._open):
             self._close(task)
 
@@ -243,7 +243,7 @@ class TextLearner:
         return True
 
     def _settle(self, name: str) -> None:
-        """The task may continue, but its later pairs are late."""
+        """Settle a task: it may continue, but its later pairs are late."""
         task = self._open.pop(name)
         self._learn_waiting(task)
         self._past.settle(name, task.counts)
@@ -336,5 +336,5 @@ class TextLearner:
 
 
 def task_name(pair: PreferencePair) -> str:
-    """Its run, its task, or its goal."""
+    """The name of a pair's task: its run, its task, or its goal."""
     return task_of(pair) or task_of_text(pair)

@@ -49,7 +49,7 @@ class TextProcessor:
 
     @property
     def version(self) -> int:
-        """Pairs learnt."""
+        """The model's version: the number of pairs learnt."""
         return self._learner.version
 
     @property
