@@ -30,7 +30,7 @@ _QUOTED = re.compile(r"'[^']*'")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attention:
+class AttentionItem:
     """A problem that needs attention."""
 
     title: str
@@ -100,16 +100,16 @@ def _lag(live: Live) -> int | None:
     return sum(max(0, end - seen.get(str(partition), 0)) for partition, end in ends.items())
 
 
-def _attention(state: PageState, cards: list[RunCard]) -> list[Attention]:
+def _attention(state: PageState, cards: list[RunCard]) -> list[AttentionItem]:
     """All problems, the worst first."""
-    found: list[Attention] = []
+    found: list[AttentionItem] = []
     if state.live is not None:
         found += [*_of_stream(state.live), *not_on_topic(state.library)]
     for place, what in list(state.library.problems.items())[:_REASONS]:
-        found.append(Attention(title=f"{place} cannot be used", text=what))
+        found.append(AttentionItem(title=f"{place} cannot be used", text=what))
     if silent := [each for each in cards if each.state == "silent"]:
         found.append(
-            Attention(
+            AttentionItem(
                 title=f"{counted(len(silent), 'run')} went silent",
                 text="They have not ended, but produced nothing for an hour: "
                 + ", ".join(each.run_id for each in silent[:_REASONS])
@@ -119,14 +119,14 @@ def _attention(state: PageState, cards: list[RunCard]) -> list[Attention]:
     return found
 
 
-def not_on_topic(library: Library) -> list[Attention]:
+def not_on_topic(library: Library) -> list[AttentionItem]:
     """Runs that are stored here but not on Kafka, with the commands that send them."""
     missing = [run.folder for run in library.runs() if not run.is_on_topic and run.folder is not None]
     if not missing:
         return []
     first = f" The first {_REASONS}:" if len(missing) > _REASONS else ""
     return [
-        Attention(
+        AttentionItem(
             title=f"{counted(len(missing), 'run')} not on Kafka",
             text=f"Votes on them cannot be learnt until their traces are sent there.{first}",
             commands=tuple(
@@ -137,11 +137,11 @@ def not_on_topic(library: Library) -> list[Attention]:
     ]
 
 
-def _of_stream(live: Live) -> list[Attention]:
+def _of_stream(live: Live) -> list[AttentionItem]:
     found = []
     if live.follower.silent_s > _SILENT_S:
         found.append(
-            Attention(
+            AttentionItem(
                 title="The broker does not answer",
                 text=f"{live.settings.bootstrap_servers} has been silent for "
                 f"{live.follower.silent_s:.0f} s. Votes are kept on this computer until it is back.",
@@ -149,12 +149,12 @@ def _of_stream(live: Live) -> list[Attention]:
         )
     if waiting := live.outlet.waiting:
         why = live.outlet.problem or "They are on their way."
-        found.append(Attention(title=f"{counted(waiting, 'vote')} not on Kafka yet", text=why))
+        found.append(AttentionItem(title=f"{counted(waiting, 'vote')} not on Kafka yet", text=why))
     letters = live.dead_letters()
     if letters:
         reasons = Counter(_kind(letter.reason) for letter in letters).most_common(_REASONS)
         found.append(
-            Attention(
+            AttentionItem(
                 title=f"{counted(len(letters), 'message')} could not be used",
                 text="; ".join(f"{n} × {reason}" for reason, n in reasons)
                 + ". tribrain log dead-letters list shows them; tribrain log dead-letters replay retries "
@@ -163,7 +163,9 @@ def _of_stream(live: Live) -> list[Attention]:
         )
     if refused := live.feed.refused:
         what = ", ".join(f"{n} × {reason}" for reason, n in refused.items())
-        found.append(Attention(title="Published models were refused", text=f"{what}. The current one stays."))
+        found.append(
+            AttentionItem(title="Published models were refused", text=f"{what}. The current one stays.")
+        )
     return found
 
 
