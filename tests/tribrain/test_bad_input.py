@@ -563,14 +563,14 @@ def cases() -> Iterator[tuple[str, str]]:
         "experiment --out new --tasks 5 --learning-tasks 5",
         r"5 of 5 tasks for learning; leave at least",
     )
-    yield "experiment --out new --label-share 1.5", r"'--label-share': 1\.5 is not in the range"
+    yield "experiment --out new --outcome-share 1.5", r"'--outcome-share': 1\.5 is not in the range"
     yield "experiment --out new --processes 0", r"'--processes': 0 is not in the range"
     yield "experiment-finetune --out foreign", r"foreign: holds files that are not of an experiment; choose"
     yield (
         "experiment-finetune --out planned",
         r"planned: holds an experiment with schema tribrain\.experiment/1 rather than tribrain\.finetune",
     )
-    yield "experiment-finetune --out new --fraction 0", r"'--fraction': 0\.0 is not in the range"
+    yield "experiment-finetune --out new --top-fraction 0", r"'--top-fraction': 0\.0 is not in the range"
     yield (
         "experiment --out pairs.jsonl/new",
         r"pairs\.jsonl/new/plan\.json: cannot be written: .*; choose another",
@@ -673,8 +673,8 @@ FLOATS = {
     ],
     f"serve-trainer --bootstrap-servers {CLOSED}": ["--min-gap", "--every-s"],
     f"serve-text --bootstrap-servers {CLOSED}": ["--every-s"],
-    "experiment --out new": ["--preference-weight", "--label-share", "--label-noise"],
-    "experiment-finetune --out new": ["--fraction"],
+    "experiment --out new": ["--preference-weight", "--outcome-share", "--label-noise"],
+    "experiment-finetune --out new": ["--top-fraction"],
     "experiment-votes --pairs pairs.jsonl": ["--flips", "--random-share"],
     f"finetune --bootstrap-servers {CLOSED} --runs good --work new --train-cmd x --world simulated": [
         "--timeout-s", "--train-timeout-s", "--critic-timeout-s", "--lr", "--persistent-gb",

@@ -110,7 +110,7 @@ def test_a_dry_run_says_what_is_there_and_writes_nothing(
 def test_a_dry_run_refuses_the_folder_of_another_experiment(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(finished, "--dry-run", "--label-share", "0.9") == 2
+    assert run(finished, "--dry-run", "--outcome-share", "0.9") == 2
     assert "label_share 0.5 rather than 0.9" in capsys.readouterr().err
 
 

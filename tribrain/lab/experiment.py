@@ -36,6 +36,7 @@ from tribrain.shell.command import Command
 from tribrain.shell.dry_run import dry_run
 from tribrain.shell.option_types import FiniteFloat, Integer
 from tribrain.shell.output import write_output
+from tribrain.shell.renamed import Renamed
 
 _TASKS = 160
 
@@ -81,7 +82,15 @@ class ExperimentOptions:
         default=0.25,
         help="Preference weight of the steered runs; the others have 0.",
     ),
-    click.option("--label-share", type=FiniteFloat(0, 1), default=0.5, help="Share of judged videos."),
+    click.option(
+        "--outcome-share",
+        "label_share",
+        cls=Renamed,
+        old=("--label-share",),
+        type=FiniteFloat(0, 1),
+        default=0.5,
+        help="Share of judged videos.",
+    ),
     click.option(
         "--label-noise",
         type=FiniteFloat(min=0),

@@ -35,6 +35,7 @@ from tribrain.shell.command import Command
 from tribrain.shell.dry_run import dry_run
 from tribrain.shell.option_types import PATH, FiniteFloat, Integer
 from tribrain.shell.output import write_output
+from tribrain.shell.renamed import Renamed
 
 _PART = "finetune"
 
@@ -72,7 +73,10 @@ class FinetuneExperimentOptions:
         help="Trainings in a row, each on videos of the world model before.",
     ),
     click.option(
-        "--fraction",
+        "--top-fraction",
+        "fraction",
+        cls=Renamed,
+        old=("--fraction",),
         type=FiniteFloat(min=0.0, max=1.0, min_open=True),
         default=0.25,
         help="Share of a round's videos that each arm trains on.",

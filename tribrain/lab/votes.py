@@ -109,7 +109,15 @@ class VotesExperimentOptions:
         help="Learn from who made each side, beside the critics.",
     ),
     click.option("--repetitions", type=Integer(min=2), default=12, help="Random splits of the tasks."),
-    options.seed("Random seed of the first repetition."),
+    click.option(
+        "--first-seed",
+        "seed",
+        cls=Renamed,
+        old=("--seed",),
+        type=Integer(min=0),
+        default=0,
+        help="Random seed of the first repetition.",
+    ),
 )
 @option_group("Output", options.as_json)
 def experiment_votes(**given: Any) -> None:
