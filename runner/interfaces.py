@@ -41,7 +41,7 @@ class WorldModel(Protocol):
     """Prompt and seed in, video out."""
 
     name: str
-    """What the trace calls it."""
+    """Its name in the trace."""
 
     def generate(self, prompt: str, *, seed: int, out_dir: Path) -> Generation:
         """Write one video of the ``prompt`` into the folder ``out_dir``, which exists.

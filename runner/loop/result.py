@@ -19,7 +19,7 @@ class RunResult:
     """A summary of a run; all of it but ``cannot_continue`` can be read from its trace."""
 
     run_id: str
-    """As in the trace."""
+    """The run's id, as in the trace."""
     iterations: int
     """Steps; each makes as many candidates as were requested."""
     candidates: int
@@ -33,7 +33,7 @@ class RunResult:
     stop_reason: str
     """The stop rule that was met, or ``interrupted``."""
     best_video: str | None = None
-    """Path from the run's folder."""
+    """Path relative to the run's folder."""
     best_prompt: str | None = None
     """The prompt that the best was made from."""
     failure: str = ""
@@ -42,7 +42,7 @@ class RunResult:
     critic_failed: bool = False
     """Whether a critic failed rather than the world model."""
     cannot_continue: str = ""
-    """Why a run that failed, was interrupted or was given up did not go on when it was started again."""
+    """Why a run that failed, was interrupted or was given up did not continue when started again."""
 
 
 def run_result(run_id: str, events: Sequence[TraceEvent], stop_reason: str) -> RunResult:

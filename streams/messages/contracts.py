@@ -365,7 +365,7 @@ class Checkpoint(Contract, frozen=True, kw_only=True):
     schema: str = SCHEMA
     model: Id
     version: Count
-    """As in RewardSnapshot."""
+    """Number of pairs, ends and withdrawals learnt, as in RewardSnapshot."""
     snapshot: str
     """Checksum of the RewardSnapshot of this state, published or not."""
     consumed: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -373,7 +373,7 @@ class Checkpoint(Contract, frozen=True, kw_only=True):
     topic_ids: dict[str, str] = field(default_factory=dict)
     """Topic to Kafka's id for it."""
     base: str = ""
-    """As in RewardSnapshot."""
+    """Checksum of the checkpoint from which learning continued, as in RewardSnapshot."""
     state: dict[str, Any]
     """Opaque to everything but the learner."""
     checksum: str = ""
@@ -523,7 +523,7 @@ class Candidate(Contract, frozen=True, kw_only=True):
 
 TraceMessage = TraceEvent | RunEnd
 PairMessage = PreferencePair | PairsEnd | Rollback
-"""What stands on the pairs topic and in a ``pairs.jsonl``."""
+"""A message of the pairs topic, or a line of a ``pairs.jsonl``."""
 AnySnapshot = RewardSnapshot | TextSnapshot | AdapterSnapshot
 Sealed = AnySnapshot | Checkpoint
 """Messages that contain their own checksum."""

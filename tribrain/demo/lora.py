@@ -32,7 +32,10 @@ class DemoLoraPlan:
 
 
 def lora_plan(base: str | None, every_pairs: int) -> DemoLoraPlan:
-    """Raises BadInput where the extra or the base model is not there; by default a packaged encoder is it."""
+    """The plan, by default with a packaged encoder as the base model.
+
+    Raises BadInput where the extra or the base model is missing.
+    """
     require_extra("lora")
     from trainers.lora.prepare import checked_base
     from trainers.lora.settings import LoraSettings
