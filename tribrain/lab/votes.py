@@ -116,7 +116,7 @@ class VotesExperimentOptions:
         old=("--seed",),
         type=Integer(min=0),
         default=0,
-        help="Random seed of the first repetition.",
+        help="First random seed; each repetition has the next.",
     ),
 )
 @option_group("Output", options.as_json)
