@@ -48,15 +48,15 @@ test: $(LORA_READY)
 	@$(MAKE) --no-print-directory --jobs 2 imports types kernels
 	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
-types:
+types: $(LORA_READY)
 	$(BIN)/mypy
 
 # What a fresh clone's tests import and compile: once, and beside the types, rather than in each process of theirs.
 # The tests themselves say what cannot be imported.
-imports:
+imports: $(LORA_READY)
 	-@$(BIN)/pytest --collect-only --quiet > /dev/null 2>&1
 
-kernels:
+kernels: $(LORA_READY)
 	-@$(BIN)/python -m tests.service_imports
 
 # Into build/site. A broken link or anchor fails, and so does what a reader's browser would fetch from elsewhere.

@@ -60,11 +60,15 @@ def test_a_loss_is_said_as_one() -> None:
     )
 
 
-@pytest.mark.parametrize(("never", "throughout"), [([], MUCH), (LITTLE, []), ([], [])])
-def test_without_both_groups_nothing_is_said_of_steering(never: list[float], throughout: list[float]) -> None:
+@pytest.mark.parametrize(
+    ("never", "throughout", "lacks"), [([], MUCH, "every"), (LITTLE, [], "no"), ([], [], "no")]
+)
+def test_without_both_groups_nothing_is_said_of_steering(
+    never: list[float], throughout: list[float], lacks: str
+) -> None:
     found = gains(never, throughout)
     assert "what steering changes is not known" in headline(51, model("active"), found)
-    assert steering(found).startswith("There is nothing to compare")
+    assert steering(found).startswith(f"There is nothing to compare: {lacks} judged run was steered ")
 
 
 def test_the_first_and_best_means_are_as_exact_as_the_gain_between_them() -> None:

@@ -372,6 +372,17 @@ def test_a_text_reward_that_was_trained_beside_the_runs_is_told(tmp_path: Path) 
     assert "2 31 s shadow 117 9 LoRA 0.610, n-grams 0.600" in page.text
 
 
+def test_runs_beyond_the_plan_of_a_demo_with_lora_are_explained(tmp_path: Path) -> None:
+    write_demo(tmp_path)
+    runs = orjson.loads((tmp_path / "summary.json").read_bytes())["runs"]
+    write_summary(tmp_path, runs, tasks=2)
+    summary = orjson.loads((tmp_path / "summary.json").read_bytes())
+    text_reward = {"base_model": "small", "every_pairs": 100, "adapters": [], "runs_that_swapped": 0}
+    (tmp_path / "summary.json").write_bytes(orjson.dumps(summary | {"text_reward": text_reward}))
+    page = report_page(build_report(tmp_path))
+    assert "2 were planned; --lora adds runs while none has used an adapter" in page.text
+
+
 def test_a_report_stays_below_40_mb_whatever_the_runs_hold(tmp_path: Path) -> None:
     limits = MOST_VIDEO_BYTES * 4 / 3 + MOST_STORY_CHARS + MOST_ROWS * 3_500
     assert limits < 40e6

@@ -134,9 +134,9 @@ def steering(gains: Gains) -> str:
     n_steered, n_never = len(gains.throughout), len(gains.never)
     if found is None:
         lacks = (
-            "every run was steered in some part"
+            "every judged run was steered in some part"
             if n_steered
-            else "no run was steered from its second video on"
+            else "no judged run was steered from its second video on"
         )
         return f"There is nothing to compare: {lacks}."
     text = (

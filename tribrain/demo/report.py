@@ -141,7 +141,7 @@ def _figures(demo: Demo, gains: Gains) -> list[Figure]:
     is_more = len(demo.runs) > summary.tasks
     planned = f"{summary.tasks} were planned" if is_more else f"of {summary.tasks} that were planned"
     if is_more and summary.text_reward is not None:
-        planned += "; runs went on until one used an adapter"
+        planned += "; --lora adds runs while none has used an adapter"
     found = [Figure(what="Runs", value=str(len(demo.runs)), meaning=planned)]
     if gains.everyone:
         what = "True quality" if gains.measure == QUALITY else "Critics' score"
