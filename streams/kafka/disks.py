@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from streams.kafka.settings import Settings, admin_config, no_broker_answers
 from streams.kafka.topics import is_in_memory
+from streams.metrics.disks import Disk
 
 _FIRST_WITH_BYTES = (3, 3)
 """First broker version that reports disk sizes (KIP-827)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Disk:
-    """One disk, in bytes."""
-
-    free: int
-    size: int
-
-    @property
-    def free_share(self) -> float:
-        """The fraction of the disk that is free, in [0, 1]."""
-        return self.free / self.size
-
-
 def fullest_disk(settings: Settings, timeout_s: float = 10.0) -> Disk | None:
-    """The disk with the smallest free share, among all brokers; None if they do not report disks.
+    """The disk with the least room, among all brokers; None if they do not report disks.
 
     Raises BadInput if no broker answers within ``timeout_s`` seconds.
     """
@@ -47,4 +33,4 @@ def fullest_disk(settings: Settings, timeout_s: float = 10.0) -> Disk | None:
         for folder in broker["log_dirs"]
         if folder.get("total_bytes", -1) > 0
     ]
-    return min(disks, key=lambda disk: disk.free_share, default=None)
+    return min(disks, key=lambda disk: disk.room, default=None)

@@ -30,7 +30,7 @@ from faust.types import TP
 
 from streams.messages.stored import StoredMessage, stored_message
 from streams.worker.batches import Batch, BrokerAway, Inbox, Limits, Partition, Revoked
-from streams.worker.committed_only import CommittedConsumer, CommittedThread
+from streams.worker.faust_consumer import ConsumerThread, WorkerConsumer
 
 KNOWN_VERSIONS = {"faust-streaming": "0.15.3", "aiokafka": "0.14.0"}
 
@@ -170,7 +170,7 @@ class BatchDelivery:
             inbox.clear()
 
 
-class _Thread(CommittedThread):
+class _Thread(ConsumerThread):
     """Faust's consumer thread; the coroutines below run in it."""
 
     consumer: Any
@@ -256,7 +256,7 @@ class _Thread(CommittedThread):
             raise
 
 
-class _Consumer(CommittedConsumer):
+class _Consumer(WorkerConsumer):
     """Faust's consumer, with a different path from its thread to the agents."""
 
     delivery: BatchDelivery

@@ -17,7 +17,7 @@ from faust.types import TP
 
 from streams.messages.stored import StoredMessage, stored_message
 from streams.worker.batches import Batch, BrokerAway, Inbox, Limits, Partition, Revoked
-from streams.worker.committed_only import CommittedConsumer
+from streams.worker.faust_consumer import WorkerConsumer
 
 _COMMIT_S = 10.0
 _LONGEST_READ_S = 1.2
@@ -45,7 +45,7 @@ class EventDelivery:
         self._expected: dict[TP, _Expected] = {}
         self._next: dict[Partition, int] = {}
         self._going_back: asyncio.Future[None] | None = None
-        app.transport.Consumer = CommittedConsumer
+        app.transport.Consumer = WorkerConsumer
         app.on_partitions_revoked.connect(self._revoke, weak=False)
         app.on_partitions_assigned.connect(self._assign, weak=False)
 

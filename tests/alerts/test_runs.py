@@ -142,8 +142,11 @@ def found_of_a_disk(
     rules_folder: Path, settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("disk")
-    with small_disk(folder / "small", _SMALL_DISK_MB) as disk:
-        histories = dict(full_disk(Node(settings, folder), disk))
+    with (
+        small_disk(folder / "runs", _SMALL_DISK_MB) as runs,
+        small_disk(folder / "spools", _SMALL_DISK_MB) as spools,
+    ):
+        histories = dict(full_disk(Node(settings, runs), spools))
     return complaints(FAULTS_OF_A_DISK, histories, rules_folder)
 
 

@@ -14,6 +14,7 @@ from streams.kafka.topics import create_topics
 from streams.kafka.writer import produce
 from streams.messages.dead_letters import dead_letter
 from streams.messages.stored import StoredMessage
+from streams.metrics import disks
 from streams.metrics.endpoint import serving_metrics
 from streams.metrics.health import Condition
 from streams.metrics.instruments import Instruments
@@ -26,6 +27,12 @@ from tests.waiting import wait_until
 from tribrain.cli import main
 from tribrain.watch.look import Spooled, Status, Trainers, Unread
 from tribrain.watch.status import lines
+
+
+@pytest.fixture(autouse=True)
+def roomy_disks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However full those of this computer are."""
+    monkeypatch.setattr(disks, "LEAST_FREE_BYTES", 1)
 
 
 def test_where_all_is_learnt_all_is_well(settings: Settings, tribrain: Any) -> None:
@@ -66,6 +73,19 @@ def test_dead_letters_need_attention_by_kind(settings: Settings, tribrain: Any) 
     assert code == 1
     assert said["dead_letters"] == {"damaged": 2, "not usable": 1}
     assert said["attention"] == ["3 dead letters waiting; tribrain log dead-letters list says why"]
+
+
+def test_a_disk_that_fills_needs_attention(
+    settings: Settings, tribrain: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disks, "LEAST_FREE_BYTES", 1 << 60)
+    monkeypatch.setattr(disks, "LEAST_FREE_SHARE", 1.1)
+    code, said = tribrain("status", "--runs", str(tmp_path))
+    assert code == 1
+    own, of_kafka = said["attention"]
+    assert own.startswith(f"{tmp_path}: ")
+    assert own.endswith(" MiB of its disk is free; make some space")
+    assert of_kafka.endswith(" MiB of Kafka's disk is free; give it more, as its log is kept")
 
 
 def test_topics_that_are_not_there_need_attention(kafka: str, tribrain_on: Any) -> None:

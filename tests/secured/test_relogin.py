@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiokafka.consumer.fetcher import Fetcher
 
 from streams.kafka.settings import Settings
 from streams.kafka.topics import create_topics
@@ -24,11 +26,12 @@ from tests.kafka.test_trainer import interleaved, random_runs, wait_for_version
 from tests.secured.broker import SecuredBroker
 from tests.secured.tokens import TokenCommand
 from tests.services import service
-from tests.waiting import let_time_pass
+from tests.waiting import let_time_pass, wait_until
 from tribrain.shell.kafka_access import rights_of
 
 _WAIT_S = 60.0
 _SHORT_S = 2.0
+_STOP_S = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +42,10 @@ def hasty(kafka_jars: KafkaJars, tmp_path_factory: pytest.TempPathFactory) -> It
         yield broker
 
 
-def _note_logins(file: Path) -> None:
-    """In the trainer's process: a line for each time that one of aiokafka's connections logs in."""
-    logger = logging.getLogger("aiokafka.conn")
-    logger.setLevel(logging.INFO)
-    logger.addHandler(logging.FileHandler(file))
+def _note(logger: str, file: Path) -> None:
+    """In the trainer's process: what this logger of aiokafka says."""
+    logging.getLogger(logger).setLevel(logging.INFO)
+    logging.getLogger(logger).addHandler(logging.FileHandler(file))
 
 
 def _survive(broker: SecuredBroker, folder: Path, times: int, session_s: float, mechanism: str) -> None:
@@ -67,7 +69,7 @@ def _survive(broker: SecuredBroker, folder: Path, times: int, session_s: float, 
 
     runs = random_runs(8 * times + 8, seed=71)
     first, *parts = [interleaved(runs[8 * n : 8 * n + 8], seed=72 + n) for n in range(times + 1)]
-    noting = partial(_note_logins, folder / "logins")
+    noting = partial(_note, "aiokafka.conn", folder / "logins")
     with (
         service(user("serve trainer"), "serve-trainer", "--checkpoint-every-s", "1", change=noting) as worker,
         TracePublisher(user("run simulated"), folder / "spool.sqlite") as publisher,
@@ -92,6 +94,30 @@ def test_three_ends_of_sessions_lose_nothing_and_double_nothing(
     hasty: SecuredBroker, tmp_path: Path, mechanism: str
 ) -> None:
     _survive(hasty, tmp_path, 3, _SHORT_S, mechanism)
+
+
+def _never_fetch_again(file: Path) -> None:
+    """In the trainer's process: a fetch that failed waits for an hour before the next."""
+    _note("aiokafka.consumer.fetcher", file)
+    make = Fetcher.__init__
+
+    def patient(self: Any, *arguments: Any, **options: Any) -> None:
+        make(self, *arguments, **options | {"retry_backoff_ms": 3_600_000})
+
+    pytest.MonkeyPatch().setattr(Fetcher, "__init__", patient)
+
+
+def test_a_trainer_stops_while_a_fetch_waits_to_be_tried_again(hasty: SecuredBroker, tmp_path: Path) -> None:
+    failed = tmp_path / "failed"
+    failed.touch()
+    prefix = "stops"
+    create_topics(replace(hasty.open, topic_prefix=prefix))
+    with service(
+        hasty.allowed("serve trainer", prefix), "serve-trainer", change=partial(_never_fetch_again, failed)
+    ) as worker:
+        wait_until(lambda: "Failed fetch messages" in failed.read_text())
+        worker.terminate()
+        assert worker.wait(_STOP_S) == 0
 
 
 @pytest.mark.long

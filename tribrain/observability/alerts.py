@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from streams.metrics.disks import LEAST_FREE_BYTES, LEAST_FREE_SHARE
+
 Severity = Literal["critical", "warning"]
 
 
@@ -231,10 +233,11 @@ ALERTS: tuple[Alert, ...] = (
     ),
     Alert(
         name="TribrainDiskFilling",
-        expr="tribrain_disk_free_bytes / tribrain_disk_size_bytes < 0.1",
+        expr=f"tribrain_disk_free_bytes / tribrain_disk_size_bytes < {LEAST_FREE_SHARE}"
+        f" and tribrain_disk_free_bytes < {LEAST_FREE_BYTES >> 30} * 1024^3",
         for_min=5,
         severity="critical",
-        summary="Less than a tenth of a disk is free.",
+        summary="Less than a tenth of a disk, and less than 10 GiB, is free.",
         means="Runs, spools or trainings on it will fail when it is full.",
         do="Free some space, or move runs elsewhere. Kafka keeps its log for good: give it a disk of its "
         "own.",
@@ -242,6 +245,8 @@ ALERTS: tuple[Alert, ...] = (
             series={
                 'tribrain_disk_free_bytes{job="page",holds="state"}': "5x14 50x60",
                 'tribrain_disk_size_bytes{job="page",holds="state"}': "100x80",
+                'tribrain_disk_free_bytes{job="page",holds="videos"}': "20000000000x80",
+                'tribrain_disk_size_bytes{job="page",holds="videos"}': "400000000000x80",
             },
             labels={"job": "page", "holds": "state"},
             fires_min=10,

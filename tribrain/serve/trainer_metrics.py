@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from streams.kafka.disks import Disk
 from streams.kafka.settings import Settings
 from streams.messages.contracts import AnySnapshot
 from streams.messages.stored import Outgoing, StoredMessage
+from streams.metrics.disks import Disk
 from streams.metrics.health import Condition, Heartbeat
 from streams.metrics.instruments import Instruments, Labels
 from streams.metrics.lag import LagWatch

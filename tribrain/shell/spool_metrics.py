@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from streams.metrics.disks import Disk
 from streams.metrics.instruments import Instruments, Labels
 from streams.metrics.snapshots import SnapshotFigures, expose_snapshots
 from streams.snapshots.serving import REFUSALS
@@ -37,8 +37,8 @@ def expose_disks(instruments: Instruments, folders: Callable[[], Mapping[str, Pa
     def read(of: Callable[[Path], float]) -> Callable[[], Mapping[Labels, float]]:
         return lambda: {(holds,): of(folder) for holds, folder in folders().items() if folder.exists()}
 
-    instruments.expose("tribrain_disk_free_bytes", read(lambda folder: shutil.disk_usage(folder).free))
-    instruments.expose("tribrain_disk_size_bytes", read(lambda folder: shutil.disk_usage(folder).total))
+    instruments.expose("tribrain_disk_free_bytes", read(lambda folder: Disk.under(folder).free))
+    instruments.expose("tribrain_disk_size_bytes", read(lambda folder: Disk.under(folder).size))
 
 
 def expose_feed(instruments: Instruments, feed: Callable[[], SnapshotFeed | None]) -> None:

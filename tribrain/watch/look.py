@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from streams.messages.contracts import (
     TextSnapshot,
     snapshot_key,
 )
+from streams.metrics.disks import Disk
 from streams.metrics.snapshots import SnapshotFigures
 from streams.spool.place import other_spools, spool_of
 from streams.spool.queue import Spool
@@ -31,7 +31,6 @@ _ANSWER_S = 5.0
 _LONGEST_UNSAVED_S = 300.0
 """Ten times a trainer's default interval for saving what it has learnt."""
 _LONGEST_SPOOLED_S = 120.0
-_LEAST_FREE = 0.1
 _KINDS = (RewardSnapshot, TextSnapshot, AdapterSnapshot)
 
 
@@ -189,9 +188,9 @@ def look(
     status = Status(model=model)
     for folder in runs:
         status.spools += _spools(folder, spool_dir)
-        usage = shutil.disk_usage(folder)
-        if usage.free < _LEAST_FREE * usage.total:
-            status.full_disks.append(f"{folder}: {usage.free >> 20} MiB of its disk is free; make some space")
+        disk = Disk.under(folder)
+        if disk.is_filling:
+            status.full_disks.append(f"{folder}: {disk.free >> 20} MiB of its disk is free; make some space")
     for url in urls:
         healthy, said = ask(url, _ANSWER_S)
         status.services.append(Service(url=url, healthy=healthy, said=said))
@@ -216,7 +215,7 @@ def _ask_kafka(settings: Settings, model: str, status: Status) -> None:
     disk = fullest_disk(settings, _ANSWER_S)
     if disk is not None:
         status.kafka_disk = {"free_bytes": disk.free, "size_bytes": disk.size}
-        if disk.free_share < _LEAST_FREE:
+        if disk.is_filling:
             status.full_disks.append(
                 f"{disk.free >> 20} MiB of Kafka's disk is free; give it more, as its log is kept"
             )

@@ -1,11 +1,13 @@
-"""Makes Faust's consumer read only committed messages.
+"""Faust's consumer, which here reads only committed messages, in any header's name, and always stops.
 
-Faust has no setting for this outside its own transactions: it also reads messages of other clients' aborted
-transactions. No other reader of these topics sees those, so nothing learnt from them could be reproduced.
+Faust has no setting for the first outside its own transactions: it also reads messages of other clients'
+aborted transactions. No other reader of these topics sees those, so nothing learnt from them could be
+reproduced.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
@@ -13,7 +15,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
 from streams.kafka.header_names import tolerate_in_aiokafka
 
 
-class CommittedThread(AIOKafkaConsumerThread):
+class ConsumerThread(AIOKafkaConsumerThread):
     """Faust's consumer thread, with isolation level ``read_committed``."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
@@ -38,6 +40,17 @@ class CommittedThread(AIOKafkaConsumerThread):
                 consumer.seek(partition, position)
             return {}
 
+    async def on_thread_stop(self) -> None:
+        try:
+            await super().on_thread_stop()
+        except asyncio.CancelledError:
+            # aiokafka cancels a fetch that waits to be tried again, awaits it, and takes its cancellation for
+            # its own. This thread would die of it, and the app wait for this thread for ever.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            await self._ensure_consumer()._client.close()
+
 
 def _assignment(consumer: Any) -> Any:
     subscription = consumer._subscription.subscription
@@ -49,8 +62,8 @@ def _positions(assignment: Any) -> dict[Any, int]:
     return {partition: state.position for partition, state in states.items() if state.has_valid_position}
 
 
-class CommittedConsumer(Consumer):
-    """Faust's consumer, which runs in a ``CommittedThread``."""
+class WorkerConsumer(Consumer):
+    """Faust's consumer, in a ``ConsumerThread``."""
 
     def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
-        return CommittedThread(self, loop=self.loop, beacon=self.beacon)
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
