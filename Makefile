@@ -69,7 +69,7 @@ docs: $(READY)
 test-compose: $(READY)
 	$(BIN)/pytest -m compose tests/compose
 
-test-faults: $(READY)
+test-faults: $(LORA_READY)
 	$(BIN)/pytest -n 2 --dist loadfile -m "long or not long" tests/simulation tests/faults tests/fuzz \
 	  tests/secured tests/docs tests/tribrain/test_wheel.py
 
