@@ -20,6 +20,9 @@ from streams.worker.shell import Shell
 
 SESSION_S = 6.0
 """Time after which a killed worker's partitions are free again; by default, Kafka allows no less."""
+LONGEST_IDLE_S = 300.0
+"""A worker that neither reads nor calls ``stay`` for this long leaves the group, and does not come back. Also
+the time that Kafka gives all workers to join again at a rebalance."""
 LONGEST_TURN_S = 15.0
 """An event loop without an iteration for this long counts as hanging."""
 _COMMIT_EVERY_S = 1.0
@@ -40,7 +43,7 @@ def build_app(
     heartbeat: Heartbeat | None = None,
     watch: LagWatch | None = None,
     on_built: Callable[[Delivery, Outbox], None] = lambda delivery, outbox: None,
-) -> faust.App:
+) -> WorkerApp:
     """The worker's app; nothing connects before it is started.
 
     Workers of one ``group`` share the partitions. A run ends after ``run_timeout_s`` seconds without an event
@@ -137,7 +140,7 @@ class _Silence:
             return False
 
 
-class _App(faust.App):
+class WorkerApp(faust.App):
     """Runs hooks before the app starts and stops. Faust's own signals come before it has an event loop, and
     after it has given the partitions back."""
 
@@ -148,13 +151,18 @@ class _App(faust.App):
         await self.before_start()
         await super().on_start()
 
+    async def stay(self) -> None:
+        """Call this every few seconds, see ``WorkerConsumer.stay``."""
+        if self._consumer is not None:
+            await self._consumer.stay()
+
     async def on_stop(self) -> None:
         await self.before_stop()
         await super().on_stop()
 
 
-def _faust_app(settings: Settings, group: str) -> _App:
-    return _App(
+def _faust_app(settings: Settings, group: str) -> WorkerApp:
+    return WorkerApp(
         group,
         **faust_config(settings),
         processing_guarantee="at_least_once",
@@ -163,7 +171,7 @@ def _faust_app(settings: Settings, group: str) -> _App:
         broker_session_timeout=SESSION_S,
         broker_heartbeat_interval=SESSION_S / 3,
         broker_request_timeout=40.0,
-        broker_max_poll_interval=300.0,
+        broker_max_poll_interval=LONGEST_IDLE_S,
         # New partitions are noticed after this long.
         consumer_metadata_max_age_ms=10_000,
         consumer_auto_offset_reset="earliest",

@@ -13,9 +13,9 @@ group's generation belongs to that assignment.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import Any
 
 import faust
 from aiokafka.errors import (
@@ -41,8 +41,6 @@ _READ_S = 1.0
 _READ_WITH_SOME_PAUSED_S = 0.1
 _READ_MESSAGES = 4_000
 _COMMIT_S = 10.0
-
-_T = TypeVar("_T")
 
 
 def strange_version() -> str | None:
@@ -264,11 +262,6 @@ class _Consumer(WorkerConsumer):
 
     def _new_consumer_thread(self) -> _Thread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
-
-    async def in_thread(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Run ``work`` in the consumer thread. Faust's own queue for this holds only two items."""
-        running = asyncio.run_coroutine_threadsafe(work, self._thread.thread_loop)
-        return await asyncio.wrap_future(running)
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """Replaces Faust's method; runs as long as the fetcher does."""

@@ -1,18 +1,22 @@
-"""Faust's consumer, which here reads only committed messages, in any header's name, and always stops.
+"""Faust's consumer, which here reads only committed messages, with any header's name, and always stops.
 
-Faust has no setting for the first outside its own transactions: it also reads messages of other clients'
-aborted transactions. No other reader of these topics sees those, so nothing learnt from them could be
-reproduced.
+It also stays in its group while it reads nothing, and reports why a group does not take it. Faust has no
+setting for reading only committed messages outside its own transactions: it also reads messages of other
+clients' aborted transactions. No other reader of these topics sees those, so nothing learnt from them could
+be reproduced.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
 
 from streams.kafka.header_names import tolerate_in_aiokafka
+
+_T = TypeVar("_T")
 
 
 class ConsumerThread(AIOKafkaConsumerThread):
@@ -40,6 +44,16 @@ class ConsumerThread(AIOKafkaConsumerThread):
                 consumer.seek(partition, position)
             return {}
 
+    async def stay(self) -> None:
+        """See ``WorkerConsumer.stay``."""
+        consumer: Any = self._consumer
+        if consumer is None:
+            return
+        with consumer._subscription.fetch_context():
+            pass
+        if consumer._coordinator is not None:
+            consumer._coordinator.check_errors()
+
     async def on_thread_stop(self) -> None:
         try:
             await super().on_thread_stop()
@@ -65,5 +79,22 @@ def _positions(assignment: Any) -> dict[Any, int]:
 class WorkerConsumer(Consumer):
     """Faust's consumer, in a ``ConsumerThread``."""
 
+    _thread: ConsumerThread
+
     def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def in_thread(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Run ``work`` in the consumer thread. Faust's own queue for this holds only two items."""
+        running = asyncio.run_coroutine_threadsafe(work, self._thread.thread_loop)
+        return await asyncio.wrap_future(running)
+
+    async def stay(self) -> None:
+        """Tell aiokafka that this worker is alive, though it may read nothing. Raises KafkaError for what the
+        group answered to joining it.
+
+        aiokafka leaves the group of a consumer that reads nothing for ``broker_max_poll_interval`` seconds,
+        and does not join again; it keeps errors of joining until it is asked for them.
+        """
+        if self._thread.thread_loop.is_running():
+            await self.in_thread(self._thread.stay())

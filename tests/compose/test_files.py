@@ -55,6 +55,13 @@ def test_the_linter_finds_nothing_in_the_secured_stack(engine: None, tmp_path: P
     _lint(whole)
 
 
+def test_every_service_of_a_model_is_told_which(engine: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIBRAIN_MODEL", "of-the-lab")
+    services = json.loads(_config((FILE, SECURE), "*", "--format", "json"))["services"]
+    told = {name for name, service in services.items() if "of-the-lab" in str(service.get("command"))}
+    assert told == {"trainer", "ui", "demo", "text", "lora", "users"}
+
+
 def test_every_service_that_talks_to_kafka_has_a_login_of_its_own(engine: None) -> None:
     services = json.loads(_config((FILE, SECURE), "*", "--format", "json"))["services"]
     logins = {

@@ -118,6 +118,22 @@ def test_a_stack_that_was_taken_down_knows_its_users_again(stack: Stack) -> None
     check_learnt(stack, [*runs, *published(stack, 4, "after-it-came-up")])
 
 
+def test_a_stack_restored_into_an_empty_volume_knows_its_users_again(stack: Stack) -> None:
+    def run(*arguments: str) -> None:
+        stack.compose("run", "--rm", "--no-TTY", *arguments)
+
+    runs = published(stack, 4, "before-the-backup")
+    check_learnt(stack, runs)
+    run("tools", "log", "backup", "/backup/secured.backup")
+    stack.down()
+    docker("volume", "rm", f"{stack.name}_kafka-data")
+    stack.up("kafka")
+    run("users")
+    run("--no-deps", "tools", "log", "restore", "/backup/secured.backup")
+    stack.up()
+    check_learnt(stack, [*runs, *published(stack, 4, "after-the-restore")])
+
+
 def test_certificates_are_kept_by_a_second_start_and_renewed_without_their_volume(
     stack: Stack, tmp_path: Path
 ) -> None:

@@ -27,7 +27,7 @@ from streams.messages.stored import StoredMessage
 from streams.snapshots.feed import read_held
 from streams.snapshots.newest import read_newest
 from streams.snapshots.writer import SnapshotWriter
-from streams.worker.app import build_app
+from streams.worker.app import WorkerApp, build_app
 from streams.worker.effects import Lookup
 from streams.worker.pair_side import Pace, PairSide
 from streams.worker.shell import Shell
@@ -48,6 +48,7 @@ _BROKER_S = 10.0
 _STOP_LOOK_S, _STOP_LOOKS = 5.0, 12
 """Seconds between looks for the broker while Faust stops, and the largest number of looks."""
 _WATCH_EVERY_S = 5.0
+_STAY_EVERY_S = 1.0
 _LOOK_AT_DISKS_EVERY_S = 60.0
 _LOOK_AT_PAIRS_EVERY_S = 1.0
 _T = TypeVar("_T")
@@ -115,17 +116,25 @@ class TrainerWorker:
             watch=metrics.watch,
             on_built=lambda delivery, outbox: metrics.connect(parts, delivery, outbox),
         )
-        await app.start()
+        stopping = asyncio.ensure_future(stop.wait())
+        staying = asyncio.ensure_future(self._stay_in_group(app, shell))
+        starting = asyncio.ensure_future(app.start())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            # Its group has not taken it, so it has read nothing. What has only half begun may not stop.
+            os._exit(self._end())
+        starting.result()
         click.echo(
             f"tribrain trainer: model {rules.model!r} learns from {settings.bootstrap_servers}", err=True
         )
         watches = [
+            staying,
             asyncio.ensure_future(self._watch_topics(ids, shell)),
             asyncio.ensure_future(self._watch_disks()),
             asyncio.ensure_future(self._watch_snapshots(shell)),
         ]
         crashed = asyncio.ensure_future(app.wait_until_stopped())
-        await asyncio.wait({asyncio.ensure_future(stop.wait()), crashed}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({stopping, crashed}, return_when=asyncio.FIRST_COMPLETED)
         for watch in watches:
             watch.cancel()
         if not stop.is_set():
@@ -249,6 +258,12 @@ class TrainerWorker:
         topic = self._settings.snapshots_topic
         await writer.publish(checkpoint_message(base, topic), base_message(base, topic))
         await writer.close()
+
+    async def _stay_in_group(self, app: WorkerApp, shell: Shell) -> None:
+        with shell.first_error.failing():
+            while True:
+                await asyncio.sleep(_STAY_EVERY_S)
+                await app.stay()
 
     async def _watch_topics(self, ids: Mapping[str, str], shell: Shell) -> None:
         """Stop when a topic is made again under the running worker, whose offsets then mean nothing."""
