@@ -175,7 +175,8 @@ ALERTS: tuple[Alert, ...] = (
         summary="Messages came that could not be used.",
         means="Each is kept on the dead-letter topic with its bytes and the reason.",
         do="`tribrain log dead-letters list` names them with their reasons. Fix the cause, then "
-        "`tribrain log dead-letters replay`.",
+        "`tribrain log dead-letters replay`. What can never be used: "
+        "`tribrain log dead-letters dismiss NAME`.",
         case=Case(
             series={'tribrain_dead_letters_total{job="trainer",reason="damaged"}': "0x4 3x60"},
             labels={"reason": "damaged"},
@@ -189,8 +190,9 @@ ALERTS: tuple[Alert, ...] = (
         for_min=60,
         severity="warning",
         summary="Dead letters have waited for an hour.",
-        means="Nobody has replayed them; what they say is in no model.",
-        do="`tribrain log dead-letters list`, fix the cause, `tribrain log dead-letters replay`.",
+        means="Nobody has replayed or dismissed them; what they say is in no model.",
+        do="`tribrain log dead-letters list`, fix the cause, `tribrain log dead-letters replay`. "
+        "What can never be used: `tribrain log dead-letters dismiss NAME`.",
         case=Case(
             series={'tribrain_dead_letters_pending{job="page",reason="damaged"}': "2x70 0x60"},
             fires_min=65,
