@@ -1,11 +1,12 @@
 """Dead letters: messages that cannot be used, kept in full on a topic of their own.
 
-Key and value are the original bytes, so a dead letter is replayed by writing it back to its source topic. The
-replay is recorded by a message without a value that names the letter. A message that still cannot be used
-comes back as a new letter.
+Key and value are the original bytes, so a dead letter is replayed by writing it back to its source topic. A
+mark, a message without a value that names the letter, records that. A message that still cannot be used comes
+back as a new letter.
 
 A message that is too large for a letter is truncated. The letter's headers give its full size, its SHA-256
-and its position. Such a letter cannot be replayed.
+and its position. Such a letter cannot be replayed. A letter that can never be used is dismissed: only the
+mark is written.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from streams.errors import BadInput
 from streams.messages.limits import MAX_DEAD_LETTER_BYTES
 from streams.messages.stored import Headers, Outgoing, StoredMessage
 
-_REPLAYED = "replayed.source"
+_DONE = "replayed.source"
+"""Header of a mark. A dismissed letter has the same one, which earlier versions know."""
 _OWN = "message."
 """Prefix of the names of the message's own headers."""
 _KIND = "kind"
@@ -126,23 +128,23 @@ def kind_of(headers: Headers) -> str:
 
 
 def pending_letters(messages: Iterable[StoredMessage]) -> list[DeadLetter]:
-    """The letters on a dead-letter topic that have not been replayed, each once, oldest first.
+    """The letters on a dead-letter topic that were neither replayed nor dismissed, each once, oldest first.
 
     A reader that starts at the beginning of a topic, such as the trainer of another model, writes letters of
-    the same messages again; a replayed one stays replayed. A message at the same position with another
+    the same messages again; one that was dealt with stays so. A message at the same position with another
     timestamp is a different one, since the topic was recreated. Messages without any of a letter's headers
     are skipped; a letter whose headers cannot be read is damaged.
     """
     pending: dict[str, DeadLetter] = {}
-    replayed: set[tuple[str, int]] = set()
+    done: set[tuple[str, int]] = set()
     for message in messages:
         headers = dict(message.headers)
-        if _REPLAYED in headers:
-            if (done := pending.pop(headers[_REPLAYED].decode(errors="replace"), None)) is not None:
-                replayed.add((done.name, done.source_timestamp_ms))
+        if _DONE in headers:
+            if (marked := pending.pop(headers[_DONE].decode(errors="replace"), None)) is not None:
+                done.add((marked.name, marked.source_timestamp_ms))
             continue
         letter = _letter(message, headers)
-        if letter is not None and (letter.name, letter.source_timestamp_ms) not in replayed:
+        if letter is not None and (letter.name, letter.source_timestamp_ms) not in done:
             pending.setdefault(letter.name, letter)
     return list(pending.values())
 
@@ -157,10 +159,14 @@ def replay_of(letter: DeadLetter, topic: str) -> tuple[Outgoing, Outgoing]:
     if letter.cut:
         raise BadInput(
             f"{letter.name}: the letter is truncated ({', '.join(letter.cut)}) and cannot be replayed; the "
-            f"full message is on {letter.source_topic}: fix its writer, and write it again"
+            f"full message is on {letter.source_topic}: fix its writer, write it again, dismiss the letter"
         )
-    mark = Outgoing(topic, letter.key, b"", ((_REPLAYED, letter.name.encode()),))
-    return Outgoing(letter.source_topic, letter.key, letter.value, letter.headers), mark
+    return Outgoing(letter.source_topic, letter.key, letter.value, letter.headers), mark_of(letter, topic)
+
+
+def mark_of(letter: DeadLetter, topic: str) -> Outgoing:
+    """The mark for ``topic`` that the letter was dealt with."""
+    return Outgoing(topic, letter.key, b"", ((_DONE, letter.name.encode()),))
 
 
 def _letter(message: StoredMessage, headers: dict[str, bytes]) -> DeadLetter | None:

@@ -126,7 +126,7 @@ METRICS: tuple[Metric, ...] = (
         type="gauge",
         labels=("reason",),
         services=("page",),
-        help="Dead letters on the topic that have not been replayed.",
+        help="Dead letters on the topic that were neither replayed nor dismissed.",
     ),
     Metric(
         name="tribrain_open_runs",

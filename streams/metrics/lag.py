@@ -29,7 +29,7 @@ class Reading:
     end: int
     """Offset after the last readable message, requested after the position was taken."""
     stamp_ms: int | None = None
-    """Timestamp of the message at the position; None if unknown."""
+    """Timestamp of the message at the position, or a time that is not after it; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,8 @@ class Lag:
 
     messages: int
     seconds: float
-    """Age of the oldest message not handled yet. If its timestamp is unknown: how long it has been seen, a
-    lower bound."""
+    """Age of the oldest message not handled yet; an upper bound if only a time before it is known. If nothing
+    is: how long it has been seen, a lower bound."""
     position: int
     since_s: float
     """When the position last moved, or the lag was last 0."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import urllib.request
 from collections.abc import Mapping
@@ -84,8 +85,9 @@ class History:
 
     def case(self, alert: Alert, labels: Mapping[str, str]) -> Case:
         """The alert, with these labels beside its severity, as this history lets it fire and resolve."""
-        before = alert.for_min + _BEFORE_MIN
-        during = alert.for_min + _IN_FAULT_MIN
+        held = math.ceil(alert.for_s / 60)
+        before = held + _BEFORE_MIN
+        during = held + _IN_FAULT_MIN
         after = _GROWN_AFTER_MIN if len(self.faulty) > 1 else _SEEN_AFTER_MIN
         phases = [(self.healthy, before), (self.faulty, during), (self.recovered, _AFTER_MIN)]
         names = {name: None for phase, _ in phases for look in phase for name in look.samples}
@@ -96,7 +98,7 @@ class History:
             },
             labels=labels,
             quiet_min=before - 1,
-            fires_min=before + alert.for_min + after,
+            fires_min=before + held + after,
             resolves_min=before + during + _AFTER_MIN - 1,
         )
 

@@ -98,3 +98,54 @@ def test_odd_letters_are_listed_and_hide_no_other(settings: Settings, tribrain: 
     assert all(tribrain("dlq", "show", each)[0] == 0 for each in names)
     assert tribrain("dlq", "replay") == (0, {"replayed": 2, "damaged": 3})
     assert [letter["damaged"] for letter in tribrain("dlq", "list")[1]["letters"]] == [True] * 3
+
+
+def test_a_dismissed_letter_waits_no_more_and_stays_on_its_topic(settings: Settings, tribrain: Any) -> None:
+    name, other = _with_letters(settings, settings.pairs_topic, b"{]", b"[}")
+    assert tribrain("dlq", "dismiss", name) == (0, {"dismissed": 1})
+    assert [letter["name"] for letter in tribrain("dlq", "list")[1]["letters"]] == [other]
+    assert [m.value for m in read_topic(settings, settings.dead_letters_topic)] == [b"{]", b"[}", b""]
+    assert len(list(read_topic(settings, settings.pairs_topic))) == 2
+
+
+def test_letters_that_cannot_be_replayed_can_be_dismissed(settings: Settings, tribrain: Any) -> None:
+    large = os.urandom(MAX_DEAD_LETTER_BYTES + 1)
+    (in_part,) = _with_letters(settings, settings.pairs_topic, large)
+    damaged = Outgoing(settings.dead_letters_topic, None, b"?", (("reason", b"why"),))
+    list(produce(settings, [damaged]))
+    names = [letter["name"] for letter in tribrain("dlq", "list")[1]["letters"]]
+    assert names == [in_part, f"{settings.dead_letters_topic}[0]@1"]
+    assert tribrain("status")[1]["dead_letters"] == {"unknown": 1, "not usable": 1}
+    assert tribrain("dlq", "dismiss", *names) == (0, {"dismissed": 2})
+    assert tribrain("dlq", "list")[1] == {"letters": []}
+    assert tribrain("status")[1]["dead_letters"] == {}
+
+
+def test_where_one_name_is_of_no_letter_that_waits_none_is_dismissed(
+    settings: Settings, tribrain: Any
+) -> None:
+    replayed, dismissed, waiting = _with_letters(settings, settings.pairs_topic, b"{]", b"[}", b"{}")
+    assert tribrain("dlq", "replay", "--name", replayed)[0] == 0
+    assert tribrain("dlq", "dismiss", dismissed)[0] == 0
+    for name in (replayed, dismissed, "nothing", ""):
+        assert tribrain("dlq", "dismiss", waiting, name) == (2, None)
+    assert [letter["name"] for letter in tribrain("dlq", "list")[1]["letters"]] == [waiting]
+
+
+def test_a_letter_that_is_named_twice_is_dismissed_once(settings: Settings, tribrain: Any) -> None:
+    (name,) = _with_letters(settings, settings.pairs_topic, b"{]")
+    assert tribrain("dlq", "dismiss", name, name) == (0, {"dismissed": 1})
+    assert len(list(read_topic(settings, settings.dead_letters_topic))) == 2
+
+
+def test_a_dismissed_letter_is_not_replayed(settings: Settings, tribrain: Any) -> None:
+    (name,) = _with_letters(settings, settings.pairs_topic, b"{]")
+    assert tribrain("dlq", "dismiss", name)[0] == 0
+    assert tribrain("dlq", "replay") == (0, {"replayed": 0})
+    assert tribrain("dlq", "replay", "--name", name) == (2, None)
+
+
+def test_which_letters_are_to_be_dismissed_has_to_be_said(settings: Settings, tribrain: Any) -> None:
+    _with_letters(settings, settings.pairs_topic, b"{]")
+    assert tribrain("dlq", "dismiss") == (2, None)
+    assert len(tribrain("dlq", "list")[1]["letters"]) == 1

@@ -132,6 +132,24 @@ def test_the_page_shows_what_it_follows_and_is_well(settings: Settings, tmp_path
     check(found, tmp_path)
 
 
+def test_the_page_counts_a_dead_letter_until_it_is_dismissed(
+    settings: Settings, tmp_path: Path, tribrain: Any
+) -> None:
+    unusable = StoredMessage(topic="t", partition=0, offset=7, timestamp_ms=1, key=b"k", value=b"{]")
+    list(produce(settings, [dead_letter(unusable, "why", settings.dead_letters_topic, kind="damaged")]))
+    write_runs(tmp_path)
+    with page_server(tmp_path, "--metrics-port", "0", settings=settings) as server:
+        assert server.process is not None
+        scrape = f"{url_of(server.process)}/metrics"
+
+        def n_pending() -> float | None:
+            return Scrape.of(scrape).get("tribrain_dead_letters_pending", "damaged")
+
+        wait_until(lambda: n_pending() == 1)
+        assert tribrain("log", "dead-letters", "dismiss", unusable.source) == (0, {"dismissed": 1})
+        wait_until(lambda: n_pending() == 0)
+
+
 def test_serve_lora_shows_its_trainings(settings: Settings, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="make lora installs it")
     from tests.trainers.lora.serving import job_at, numbered, train_once

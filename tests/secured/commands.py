@@ -21,6 +21,7 @@ _ARGUMENTS = {
     "log replay --source trace": ("--out", "{folder}/again"),
     "log snapshots rollback": ("--version", "1"),
     "log dead-letters show": ("a-letter",),
+    "log dead-letters dismiss": ("a-letter",),
     "serve lora": ("--store", "{folder}/store", "--base-model", "none"),
     "log backup": ("{folder}/tribrain.backup",),
     "log restore": ("{folder}/tribrain.backup",),

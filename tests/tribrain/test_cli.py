@@ -61,7 +61,7 @@ def test_the_commands_are_those_that_were_promised() -> None:
         "log spool status", "log spool flush", "log replay", "log verify",
         "log snapshots list", "log snapshots show", "log snapshots verify", "log snapshots rollback",
         "log dead-letters list", "log dead-letters show", "log dead-letters replay",
-        "log backup", "log restore",
+        "log dead-letters dismiss", "log backup", "log restore",
         "lab experiment", "lab finetune", "lab votes",
     }  # fmt: skip
 

@@ -14,6 +14,7 @@ from tribrain.observability.__main__ import files
 from tribrain.observability.alerts import ALERTS
 from tribrain.observability.grafana import dashboard
 from tribrain.observability.panels import ROWS
+from tribrain.observability.prometheus import configuration
 from tribrain.observability.yaml import as_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -88,6 +89,15 @@ def test_every_alert_has_a_line_on_what_to_do(alert: Any) -> None:
     assert f"## {alert.name}\n" in (ROOT / "docs" / "reference" / "alerts.md").read_text()
     assert alert.do.endswith(".")
     assert alert.means.endswith(".")
+
+
+def test_it_is_told_that_a_service_is_unhealthy_before_its_container_is_ended() -> None:
+    """What is seen so late is still to be seen when the container ends, until the next scrape."""
+    (alert,) = (each for each in ALERTS if each.name == "TribrainUnhealthy")
+    seen_within_s = sum(int(of.removesuffix("s")) for of in configuration()["global"].values())
+    ended_after_s = re.findall(r'--end-after-s, "(\d+)"', (ROOT / "compose" / "compose.yaml").read_text())
+    assert ended_after_s
+    assert all(seen_within_s + alert.for_s <= int(each) for each in ended_after_s)
 
 
 @pytest.mark.parametrize(

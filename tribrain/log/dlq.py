@@ -1,7 +1,8 @@
-"""``tribrain log dead-letters``: shows messages that could not be used, and replays them."""
+"""``tribrain log dead-letters``: shows messages that could not be used, and replays or dismisses them."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 import click
@@ -10,7 +11,7 @@ from rich.progress import MofNCompleteColumn, TextColumn
 
 from streams.errors import BadInput, counted
 from streams.kafka.settings import Settings
-from streams.messages.dead_letters import DeadLetter, pending_letters
+from streams.messages.dead_letters import DeadLetter, mark_of, pending_letters
 from tribrain.log.dlq_replay import replay_letters
 from tribrain.shell import options
 from tribrain.shell.command import Command
@@ -25,7 +26,7 @@ _TOLD = 5
 
 @click.group(cls=Group)
 def dlq() -> None:
-    """List, show or replay dead letters: messages that could not be used, with their bytes and the reason."""
+    """List, show, replay or dismiss dead letters: messages that could not be used, with bytes and reason."""
 
 
 @dlq.command(
@@ -34,7 +35,7 @@ def dlq() -> None:
 @bootstrap_servers
 @options.as_json
 def list_letters(bootstrap_servers: str | None, as_json: bool) -> None:
-    """List the dead letters that were not replayed, oldest first."""
+    """List the dead letters that were neither replayed nor dismissed, oldest first."""
     letters = _pending(open_kafka(bootstrap_servers, "log dead-letters list"))
     if as_json:
         click.echo(orjson.dumps({"letters": [_summary(letter) for letter in letters]}))
@@ -55,11 +56,7 @@ def list_letters(bootstrap_servers: str | None, as_json: bool) -> None:
 @options.as_json
 def show(name: str, bootstrap_servers: str | None, as_json: bool) -> None:
     """Show one dead letter, with its bytes (those that are not UTF-8 as \\xNN)."""
-    for letter in _pending(open_kafka(bootstrap_servers, "log dead-letters show")):
-        if letter.name == name:
-            break
-    else:
-        raise BadInput(f"{name}: no such dead letter, or replayed; tribrain log dead-letters list shows them")
+    (letter,) = _named([name], _pending(open_kafka(bootstrap_servers, "log dead-letters show")))
     text = letter.value.decode(errors="backslashreplace")
     if as_json:
         click.echo(orjson.dumps({**_summary(letter), "value": text}))
@@ -85,19 +82,13 @@ def replay(names: tuple[str, ...], bootstrap_servers: str | None, as_json: bool)
     """Send dead letters back to the topics that they came from, once their cause is fixed.
 
     A letter is replayed once; if it still cannot be used, a new letter comes of it. Letters that are damaged,
-    or hold only a part of a message that was too large, are not replayed. A letter that Kafka refuses is
-    reported, and does not stop the others.
+    or hold only a part of a message that was too large, are not replayed: dismiss them. A letter that Kafka
+    refuses is reported, and does not stop the others.
     """
     settings = open_kafka(bootstrap_servers, "log dead-letters replay")
     letters = _pending(settings)
-    unknown = set(names) - {letter.name for letter in letters}
-    if unknown:
-        raise BadInput(
-            f"{', '.join(sorted(unknown))}: no such dead letter, or replayed; "
-            "tribrain log dead-letters list shows them"
-        )
     whole = [letter for letter in letters if not (letter.cut or letter.damaged)]
-    chosen = [letter for letter in letters if letter.name in names] if names else whole
+    chosen = _named(names, letters) if names else whole
     in_part, damaged = (0, 0) if names else _left_out(letters)
     with progress(TextColumn("replaying"), MofNCompleteColumn()) as bar:
         task = bar.add_task("letters", total=len(chosen))
@@ -115,11 +106,50 @@ def replay(names: tuple[str, ...], bootstrap_servers: str | None, as_json: bool)
         raise BadInput(f"{counted(len(failed), 'dead letter')} could not be replayed: {told}")
 
 
+@dlq.command(
+    cls=Command,
+    epilog="Example: tribrain log dead-letters dismiss 'tribrain.trace[0]@17' "
+    "--bootstrap-servers 127.0.0.1:9092",
+)
+@click.argument("names", metavar="NAME…", nargs=-1, required=True)
+@bootstrap_servers
+@options.as_json
+def dismiss(names: tuple[str, ...], bootstrap_servers: str | None, as_json: bool) -> None:
+    """Give up dead letters that can never be used.
+
+    They are no longer listed or replayed, and no alert tells of them. They stay on their topic, but this
+    cannot be undone. If list does not show one of the names, none is dismissed.
+    """
+    settings = open_kafka(bootstrap_servers, "log dead-letters dismiss")
+    letters = _named(names, _pending(settings))
+
+    # Not at the top: Kafka's client takes a third of a second, and --help needs none.
+    from streams.kafka.writer import produce
+
+    list(produce(settings, [mark_of(letter, settings.dead_letters_topic) for letter in letters]))
+    if as_json:
+        click.echo(orjson.dumps({"dismissed": len(letters)}))
+    else:
+        kept_on = settings.dead_letters_topic
+        click.echo(f"{counted(len(letters), 'dead letter')} dismissed, and kept on {kept_on}")
+
+
 def _pending(settings: Settings) -> list[DeadLetter]:
     # Not at the top: Kafka's client takes a third of a second, and --help needs none.
     from streams.kafka.reader import read_topic
 
     return pending_letters(read_topic(settings, settings.dead_letters_topic))
+
+
+def _named(names: Collection[str], letters: list[DeadLetter]) -> list[DeadLetter]:
+    """The letters with these names, each once. Raises BadInput where one is not among them."""
+    unknown = set(names) - {letter.name for letter in letters}
+    if unknown:
+        raise BadInput(
+            f"{', '.join(sorted(unknown))}: no such dead letter, or replayed or dismissed; "
+            "tribrain log dead-letters list shows them"
+        )
+    return [letter for letter in letters if letter.name in names]
 
 
 def _left_out(letters: list[DeadLetter]) -> tuple[int, int]:

@@ -30,8 +30,8 @@ class Alert:
 
     name: str
     expr: str
-    for_min: int
-    """Minutes for which ``expr`` must hold before the alert fires."""
+    for_s: int
+    """Seconds for which ``expr`` must hold before the alert fires."""
     severity: Severity
     summary: str
     means: str
@@ -49,7 +49,7 @@ ALERTS: tuple[Alert, ...] = (
         name="TribrainScrapeMissing",
         expr='up == 0 or absent(up{job="trainer"}) or '
         "(count by (job) (max_over_time(up[1h]) == 1) unless count by (job) (up))",
-        for_min=2,
+        for_s=120,
         severity="critical",
         summary="A service does not answer when it is asked for its metrics.",
         means="The process is gone, stopped or cut off, or its port is another one. No other alert can fire "
@@ -66,14 +66,15 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         name="TribrainUnhealthy",
         expr="tribrain_healthy == 0",
-        for_min=1,
+        # Half of what Docker waits before it ends such a service, which may be seen half a minute late.
+        for_s=30,
         severity="critical",
         summary="A service answers, and does not do its work.",
         means="Its event loop hangs, its offset does not advance while there are messages to read, or Kafka "
         "does not answer it.",
-        do="`tribrain health --url http://HOST:PORT/health` says which in one sentence. If Kafka is up, "
-        "start "
-        "the service again.",
+        do="`tribrain health --url http://HOST:PORT/health` says which in one sentence. In the stack, Docker "
+        "restarts the service after a minute; elsewhere, start it again once Kafka is up. If the alert comes "
+        "back, read the service's log (`docker compose logs`).",
         case=Case(
             series={'tribrain_healthy{job="trainer"}': "0x9 1x60"},
             labels={"job": "trainer"},
@@ -84,7 +85,7 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         name="TribrainSnapshotStale",
         expr="max by (job, kind, model) (tribrain_snapshot_unpublished_seconds) > 120",
-        for_min=1,
+        for_s=60,
         severity="warning",
         summary="What a model has learnt has not been published for two minutes.",
         means="Runs go on with an older snapshot than there could be. Nothing is lost: what is not published "
@@ -104,7 +105,7 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         name="TribrainFeedSilent",
         expr="tribrain_feed_silent_seconds > 30",
-        for_min=1,
+        for_s=60,
         severity="warning",
         summary="A run or the page has not heard of Kafka for half a minute.",
         means="It goes on with the snapshot that it has; events and votes wait in its spool.",
@@ -120,7 +121,7 @@ ALERTS: tuple[Alert, ...] = (
         name="TribrainLagGrowing",
         expr="sum by (job) (tribrain_lag_messages) > 100 and sum by (job) "
         "(deriv(tribrain_lag_messages[10m])) > 0",
-        for_min=10,
+        for_s=600,
         severity="warning",
         summary="Messages arrive faster than they are handled.",
         means="The trainer or the text service is slower than its input, and models fall further behind.",
@@ -138,7 +139,7 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         name="TribrainLagOld",
         expr="max by (job, topic) (tribrain_lag_seconds) > 300",
-        for_min=5,
+        for_s=300,
         severity="warning",
         summary="The oldest message that is not handled is more than five minutes old.",
         means="Runs and votes of five minutes ago are in no model yet.",
@@ -155,7 +156,7 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         name="TribrainLagUnknown",
         expr="tribrain_lag_unknown_partitions > 0",
-        for_min=2,
+        for_s=120,
         severity="warning",
         summary="It is not known how far behind a reader is.",
         means="Kafka does not say where topics end, so no number of the lag is shown.",
@@ -170,12 +171,13 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         name="TribrainDeadLetters",
         expr="sum by (reason) (increase(tribrain_dead_letters_total[15m])) > 0",
-        for_min=0,
+        for_s=0,
         severity="warning",
         summary="Messages came that could not be used.",
         means="Each is kept on the dead-letter topic with its bytes and the reason.",
         do="`tribrain log dead-letters list` names them with their reasons. Fix the cause, then "
-        "`tribrain log dead-letters replay`.",
+        "`tribrain log dead-letters replay`. What can never be used: "
+        "`tribrain log dead-letters dismiss NAME`.",
         case=Case(
             series={'tribrain_dead_letters_total{job="trainer",reason="damaged"}': "0x4 3x60"},
             labels={"reason": "damaged"},
@@ -186,11 +188,12 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         name="TribrainDeadLettersPending",
         expr="max(sum by (job, instance) (tribrain_dead_letters_pending)) > 0",
-        for_min=60,
+        for_s=3600,
         severity="warning",
         summary="Dead letters have waited for an hour.",
-        means="Nobody has replayed them; what they say is in no model.",
-        do="`tribrain log dead-letters list`, fix the cause, `tribrain log dead-letters replay`.",
+        means="Nobody has replayed or dismissed them; what they say is in no model.",
+        do="`tribrain log dead-letters list`, fix the cause, `tribrain log dead-letters replay`. "
+        "What can never be used: `tribrain log dead-letters dismiss NAME`.",
         case=Case(
             series={'tribrain_dead_letters_pending{job="page",reason="damaged"}': "2x70 0x60"},
             fires_min=65,
@@ -201,7 +204,7 @@ ALERTS: tuple[Alert, ...] = (
         name="TribrainSpoolGrowing",
         expr="tribrain_spool_oldest_seconds > 120 or "
         "(tribrain_spool_records > 0 and changes(tribrain_spool_oldest_seconds[3m]) == 0)",
-        for_min=2,
+        for_s=120,
         severity="warning",
         summary="Events or votes have waited for Kafka for more than two minutes.",
         means="They are safe on the disk of the run or of the page, and in no model yet.",
@@ -217,7 +220,7 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         name="TribrainSpoolRefuses",
         expr="tribrain_spool_quarantined_records > 0 or increase(tribrain_spool_refused_total[15m]) > 0",
-        for_min=0,
+        for_s=0,
         severity="critical",
         summary="Events or votes are not on their way to Kafka.",
         means="The spool or its disk is full, or a record is larger than Kafka takes. A run still has its "
@@ -235,7 +238,7 @@ ALERTS: tuple[Alert, ...] = (
         name="TribrainDiskFilling",
         expr=f"tribrain_disk_free_bytes / tribrain_disk_size_bytes < {LEAST_FREE_SHARE}"
         f" and tribrain_disk_free_bytes < {LEAST_FREE_BYTES >> 30} * 1024^3",
-        for_min=5,
+        for_s=300,
         severity="critical",
         summary="Less than a tenth of a disk, and less than 10 GiB, is free.",
         means="Runs, spools or trainings on it will fail when it is full.",
@@ -256,7 +259,7 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         name="TribrainGateClosed",
         expr="max by (kind, model) (increase(tribrain_gate_closings_total[1h])) > 0",
-        for_min=0,
+        for_s=0,
         severity="warning",
         summary="A model that steered is a shadow again.",
         means="A drift alarm, or strong evidence that the critics' mean has become better, or the model's "
@@ -275,7 +278,7 @@ ALERTS: tuple[Alert, ...] = (
         name="TribrainNothingLearnt",
         expr="sum(increase(tribrain_votes_total[15m])) > 0 and "
         'sum(increase(tribrain_pairs_total{job="trainer"}[15m])) == 0',
-        for_min=10,
+        for_s=600,
         severity="warning",
         summary="Votes come, and no pair is learnt.",
         means="The trainer does not find the videos that people judge, the votes give no pair, or they wait.",
@@ -295,7 +298,7 @@ ALERTS: tuple[Alert, ...] = (
         name="TribrainModelWorse",
         expr='(tribrain_log_loss{predictor="model"} > ignoring (predictor) '
         'tribrain_log_loss{predictor="critics_mean"}) and ignoring (predictor) tribrain_gate_open == 1',
-        for_min=15,
+        for_s=900,
         severity="warning",
         summary="A model steers whose log loss is above that of the critics' mean.",
         means="Over all its pairs it predicts people worse than the critics do. The gate bets on newer "
@@ -317,7 +320,7 @@ ALERTS: tuple[Alert, ...] = (
         name="TribrainPublicationSlow",
         expr="histogram_quantile(0.95, sum by (job, le) (rate(tribrain_publication_seconds_bucket[10m]))) "
         "> 5",
-        for_min=10,
+        for_s=600,
         severity="warning",
         summary="Snapshots take more than five seconds to be on Kafka.",
         means="The broker is slow with transactions; what runs use is as much older.",
@@ -337,7 +340,7 @@ ALERTS: tuple[Alert, ...] = (
         name="TribrainMemory",
         expr='tribrain_memory_bytes{holds=~"to be sent|closed runs|earlier iterations|writers|lookups"} '
         '> 25165824 or tribrain_memory_bytes{holds="candidates of votes"} > 12582912',
-        for_min=5,
+        for_s=300,
         severity="warning",
         summary="Three quarters of the memory for messages that wait are taken.",
         means="Something holds them up: Kafka takes nothing, or iterations and candidates do not come. Once "
@@ -356,7 +359,7 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         name="TribrainCriticFails",
         expr="sum by (critic) (increase(tribrain_critic_failures_total[15m])) > 2",
-        for_min=0,
+        for_s=0,
         severity="warning",
         summary="A critic gives no scores.",
         means="What is missing counts as the lowest score of the run. A run is given up after "

@@ -74,9 +74,9 @@ def _table(title: str, metrics: list[Metric]) -> str:
 
 
 def _section(alert: Alert) -> str:
-    holds = (
-        f", for {alert.for_min} minutes" if alert.for_min > 1 else ", for a minute" if alert.for_min else ""
-    )
+    minutes, seconds = divmod(alert.for_s, 60)
+    held = f"{alert.for_s} seconds" if seconds else "a minute" if minutes == 1 else f"{minutes} minutes"
+    holds = f", for {held}" if alert.for_s else ""
     return (
         f"## {alert.name}\n\n**{alert.summary}** ({alert.severity}{holds})\n\n{alert.means}\n\n"
         f"What to do: {alert.do}\n\n```promql\n{alert.expr}\n```\n"

@@ -67,7 +67,7 @@ def _rule(alert: Alert) -> dict[str, Any]:
     return {
         "alert": alert.name,
         "expr": alert.expr,
-        "for": f"{alert.for_min}m",
+        "for": f"{alert.for_s}s" if alert.for_s % 60 else f"{alert.for_s // 60}m",
         "labels": {"severity": alert.severity},
         "annotations": _annotations(alert),
     }

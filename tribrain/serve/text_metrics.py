@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from streams.errors import BadInput
 from streams.kafka.reader import TopicReader
 from streams.kafka.settings import Settings
 from streams.messages.contracts import TextSnapshot
-from streams.messages.stored import Outgoing
+from streams.messages.stored import Outgoing, StoredMessage
 from streams.metrics.health import Condition, Heartbeat
 from streams.metrics.instruments import Instruments
 from streams.metrics.lag import LagWatch, Reading
@@ -34,6 +34,8 @@ class TextMetrics:
         self._snapshots_published = 0
         self._pairs_learnt: Callable[[], int] = lambda: 0
         self._behind_since_s: float | None = None
+        self._read_up_to_ms: dict[int, int] = {}
+        """Partition to a time before which no message is left; Kafka stamps messages as they come."""
         instruments.health = self._condition
         expose_lag(instruments, self.watch, settings)
 
@@ -61,21 +63,24 @@ class TextMetrics:
     def measure(self, reader: TopicReader) -> None:
         """Measure the lag of all that the reader reads; to be called between two polls."""
         of = [(self._topic, number) for number in reader.numbers]
+        now_ms = time.time_ns() // 1_000_000
         try:
             positions = reader.positions()
             ends = reader.ends()
         except BadInput:  # the broker is away
             self.watch.measured({}, of)
             return
+        self._read_up_to_ms |= {number: now_ms for number, end in ends.items() if end <= positions[number]}
         readings = {
-            (self._topic, number): Reading(position, ends[number])
+            (self._topic, number): Reading(position, ends[number], self._read_up_to_ms.get(number))
             for number, position in positions.items()
             if number in ends
         }
         self.watch.measured(readings, of)
 
-    def learnt(self, processor: TextProcessor) -> None:
-        """Record that messages were handled."""
+    def learnt(self, processor: TextProcessor, messages: Sequence[StoredMessage]) -> None:
+        """Record that these messages were handled."""
+        self._read_up_to_ms |= {message.partition: message.timestamp_ms for message in messages}
         if self._behind_since_s is None and processor.pairs_since_snapshot:
             self._behind_since_s = time.monotonic()
 

@@ -118,12 +118,13 @@ class _Worker:
                 self._metrics.watch.forget()
                 while not self._stop.is_set():
                     self._metrics.heartbeat.beat()
-                    for message in await asyncio.to_thread(reader.poll):
+                    messages = await asyncio.to_thread(reader.poll)
+                    for message in messages:
                         processor.on_message(message)
                         reach("text.learnt")
                         if processor.pairs_since_snapshot >= every_pairs:
                             await self._publish(processor, not_within_s=_LEAST_INTERVAL_S)
-                    self._metrics.learnt(processor)
+                    self._metrics.learnt(processor, messages)
                     enough = processor.pairs_since_snapshot >= every_pairs
                     await self._publish(processor, not_within_s=_LEAST_INTERVAL_S if enough else every_s)
                     if loop.time() - looked_at >= _WATCH_EVERY_S:

@@ -84,6 +84,7 @@ SERVICES: Mapping[str, KafkaUse] = {
     "log dead-letters replay": KafkaUse(
         read=("dead-letters",), write=("trace", "pairs", "votes", "dead-letters")
     ),
+    "log dead-letters dismiss": KafkaUse(read=("dead-letters",), write=("dead-letters",)),
     "status": KafkaUse(
         read=("trace", "votes", "pairs", "snapshots", "dead-letters", RESTORES), group="Describe"
     ),

@@ -90,7 +90,7 @@ class Status:
     trainers: Trainers | None = None
     snapshots: list[SnapshotFigures] = field(default_factory=list)
     dead_letters: dict[str, int] = field(default_factory=dict)
-    """Number of dead letters that wait to be replayed, by kind."""
+    """Number of dead letters that were neither replayed nor dismissed, by kind."""
     spools: list[Spooled] = field(default_factory=list)
     kafka_disk: dict[str, int] | None = None
     """The fullest of the brokers' disks; None where they do not report it."""
