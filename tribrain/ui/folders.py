@@ -56,6 +56,7 @@ class FolderWatch:
                     self._read_on(trace)
                 except OSError as error:
                     self._library.problems[str(trace)] = f"cannot be read: {error.strerror}"
+        self._library.look_for_missing()
 
     def _read_on(self, trace: Path) -> None:
         size = trace.stat().st_size

@@ -64,7 +64,11 @@ async def shown_film(request: Request, video: Path | StoredVideo) -> Response:
         return problem(503, f"The video cannot be shown now: {error}.")
     except ArtifactGone:
         return problem(404, "The video is no longer in its store.")
-    except (GenerationFailed, OSError, ArtifactError):
+    except FileNotFoundError:
+        return problem(404, "The video no longer exists.")
+    except OSError as error:
+        return problem(503, f"The video cannot be shown now: {error.strerror}.")
+    except (GenerationFailed, ArtifactError):
         return problem(404, "The video cannot be shown.")
     return in_parts(film.path, request.headers.get("range"), {"Cache-Control": "private, max-age=900"})
 
