@@ -13,6 +13,7 @@ from trainers.asking.pool import VotableCandidate, votable
 from trainers.datasets.samples import Run, find_video
 from tribrain.story.course import best_so_far
 from tribrain.ui.links import digest
+from tribrain.ui.problems import Problems
 from tribrain.ui.stores import StoredVideo, Stores
 
 
@@ -67,8 +68,7 @@ class Library:
         self._unplayable: set[tuple[str, int]] = set()
         self._missing: list[tuple[RunStory, TraceEvent]] = []
         self._votable: tuple[int, list[VotableCandidate]] = (-1, [])
-        self.problems: dict[str, str] = {}
-        """Location to the reason why it cannot be read."""
+        self.problems = Problems()
 
     def take(self, message: TraceMessage, at_ms: int, *, is_on_topic: bool = False) -> None:
         """Add an event or a run end; repetitions are ignored. ``at_ms`` is its time in ms since 1970."""

@@ -105,7 +105,7 @@ def _attention(state: PageState, cards: list[RunCard]) -> list[AttentionItem]:
     found: list[AttentionItem] = []
     if state.live is not None:
         found += [*_of_stream(state.live), *not_on_topic(state.library)]
-    for place, what in list(state.library.problems.items())[:_REASONS]:
+    for place, what in state.library.problems.items()[:_REASONS]:
         found.append(AttentionItem(title=f"{place} cannot be used", text=what))
     if silent := [each for each in cards if each.state == "silent"]:
         found.append(

@@ -85,7 +85,7 @@ def _shown(state: PageState, candidate: tuple[str, int]) -> tuple[TraceEvent, Bl
             raise
         log.warning("a video cannot be shown and is left out: %s", error)
         place = str(video) if isinstance(video, Path) else f"{candidate[0]}, iteration {candidate[1]}"
-        state.library.problems[place] = str(error)
+        state.library.problems.report(place, str(error))
         state.library.leave_out(candidate)
         return None
 
