@@ -296,6 +296,14 @@ def test_without_runs_the_page_says_how_they_come(tmp_path: Path, settings: Sett
             page.wait_for_selector(f"text={words}")
 
 
+def test_an_open_page_says_it_when_the_broker_falls_silent(tmp_path: Path, visit: Any) -> None:
+    write_runs(tmp_path)
+    with page_server(tmp_path, settings=Settings(bootstrap_servers="127.0.0.1:1")) as server:
+        page = visit(server.url).new_page()
+        page.goto(server.url)
+        page.wait_for_selector("text=The broker does not answer")
+
+
 def _newest(settings: Settings) -> int:
     snapshot = read_latest_snapshot(settings, "default")
     return snapshot.version if snapshot is not None else -1

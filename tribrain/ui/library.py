@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tribrain.story.course import best_so_far
 from tribrain.ui.links import digest
 from tribrain.ui.problems import Problems
 from tribrain.ui.stores import StoredVideo, Stores
+
+_SILENT_S = 3600.0
 
 
 @dataclass(slots=True)
@@ -36,6 +39,13 @@ class RunStory:
     @property
     def iterations(self) -> list[TraceEvent]:
         return [self.events[number] for number in sorted(self.events)]
+
+    @property
+    def state(self) -> str:
+        """``running``, ``ended`` or ``silent``."""
+        if self.end is not None:
+            return "ended"
+        return "silent" if time.time() - self.last_at_ms / 1000 > _SILENT_S else "running"
 
     @property
     def goal(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
@@ -17,7 +16,6 @@ from tribrain.ui.links import digest
 from tribrain.ui.pages import page, problem, shown_film, state_of
 
 PER_PAGE = 24
-_SILENT_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +26,6 @@ class RunCard:
     run_id: str
     goal: str
     state: str
-    """State of the run: ``running``, ``ended`` or ``silent``."""
     iterations: int
     best: TraceEvent | None
     video: str | None
@@ -41,18 +38,12 @@ def card(run: RunStory) -> RunCard:
         name=run_name(run.run_id),
         run_id=run.run_id,
         goal=run.goal,
-        state=_state(run),
+        state=run.state,
         iterations=len(run.events),
         best=best,
         video=video_url(run, best),
         points=course(run.iterations),
     )
-
-
-def _state(run: RunStory) -> str:
-    if run.end is not None:
-        return "ended"
-    return "silent" if time.time() - run.last_at_ms / 1000 > _SILENT_S else "running"
 
 
 def video_url(run: RunStory, event: TraceEvent | None) -> str | None:
