@@ -134,6 +134,9 @@ def test_a_run_is_told_iteration_by_iteration(tmp_path: Path, settings: Settings
         assert page.inner_text("#step-1 ins") == "1"
         assert page.inner_text("#step-1 del") == "0"
         assert page.inner_text("#step-2 .tag") == "Best"
+        first = page.locator("img[alt^='First frame']")
+        assert first.evaluate("async (image) => { await image.decode(); return image.naturalWidth }") == 32
+        assert page.locator("#step-0 img[alt^='First frame']").count() == first.count() == 1
         page.wait_for_function(
             "() => [...document.querySelectorAll('video')].every((film) => film.readyState >= 1)"
         )
