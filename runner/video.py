@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,6 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from runner.interfaces import Frames, GenerationFailed
-from streams.files import disk_is_full
 
 MAX_SIDE = 512
 """Longest side in pixels of the frames from ``read_video``; larger videos are scaled down while decoding."""
@@ -27,6 +28,9 @@ MAX_FRAMES = 2000
 """A video with more frames is refused, so that no file can exhaust the memory."""
 UNKNOWN_FPS = 24.0
 """Assumed if a container states no frame rate."""
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ESTALE)
+"""Errors that say nothing about a file: too many are open, or a network disk has lost its place."""
+_PIECE = 1 << 20
 
 
 def write_video(path: Path, frames: Frames, fps: float) -> None:
@@ -61,7 +65,7 @@ def read_video(path: Path, *, max_side: int = MAX_SIDE, max_frames: int = MAX_FR
     try:
         frames, fps = _decode(path, max_side, max_frames)
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise GenerationFailed(f"{path}: cannot be decoded as a video: {_one_line(error)}") from error
+        raise _undecodable(path, error) from error
     if len(frames) > max_frames:
         raise GenerationFailed(f"{path}: more than {max_frames} frames; make shorter videos")
     if len(frames) < 2:
@@ -117,22 +121,61 @@ def is_plain_mp4(path: Path) -> bool:
                 and _orientation(frame) == (0, False)
             )
     except (av.FFmpegError, OSError, ValueError, StopIteration) as error:
-        raise GenerationFailed(f"{path}: cannot be decoded as a video: {_one_line(error)}") from error
+        raise _undecodable(path, error) from error
 
 
 def write_as_mp4(source: Path, target: Path) -> None:
     """Write any video like ``write_video``, at full size, upright and one frame at a time.
 
-    Raises GenerationFailed if it cannot be decoded, and OSError if the disk is full.
+    Raises GenerationFailed if it cannot be decoded, and OSError for what is not the video's fault: ``target``
+    cannot be written, or ``source`` cannot be read at the moment.
     """
     try:
-        with _opened(source) as container:
-            stream = _video_of(container)
-            _encode(target, _upright(container, stream, max_side=None), _rate(stream))
+        with _reading(source):
+            container = _opened(source)
+        with container:
+            with _reading(source):
+                stream = _video_of(container)
+            _encode(target, _frames_read(source, container, stream), _rate(stream))
     except (av.FFmpegError, ValueError) as error:
-        if disk_is_full(error):
+        if isinstance(error, OSError):
             raise
-        raise GenerationFailed(f"{source}: cannot be decoded as a video: {_one_line(error)}") from error
+        raise _undecodable(source, error) from error
+
+
+@contextmanager
+def _reading(source: Path) -> Iterator[None]:
+    """Turns an OSError into GenerationFailed, unless it may pass."""
+    try:
+        yield
+    except OSError as error:
+        if _may_pass(error, source):
+            raise
+        raise _undecodable(source, error) from error
+
+
+def _may_pass(error: OSError, source: Path) -> bool:
+    """Whether a read failed for a passing reason; FFmpeg reports some damaged files as I/O errors, too."""
+    if error.errno in _PASSING:
+        return True
+    try:
+        with source.open("rb") as file:
+            while file.read(_PIECE):
+                pass
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError):
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def _frames_read(source: Path, container: InputContainer, stream: VideoStream) -> Iterator[Frames]:
+    with _reading(source):
+        yield from _upright(container, stream, max_side=None)
+
+
+def _undecodable(source: Path, error: Exception) -> GenerationFailed:
+    return GenerationFailed(f"{source}: cannot be decoded as a video: {_one_line(error)}")
 
 
 def _encode(path: Path, frames: Iterable[Frames], fps: float) -> None:

@@ -105,7 +105,7 @@ def inside(folder: Path, relative: str) -> Path | None:
     try:
         path = (folder / relative).resolve()
         return path if path.is_relative_to(folder.resolve()) else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):  # the last for a link that leads in a circle
         return None
 
 

@@ -134,6 +134,9 @@ def test_a_run_is_told_iteration_by_iteration(tmp_path: Path, settings: Settings
         assert page.inner_text("#step-1 ins") == "1"
         assert page.inner_text("#step-1 del") == "0"
         assert page.inner_text("#step-2 .tag") == "Best"
+        first = page.locator("img[alt^='First frame']")
+        assert first.evaluate("async (image) => { await image.decode(); return image.naturalWidth }") == 32
+        assert page.locator("#step-0 img[alt^='First frame']").count() == first.count() == 1
         page.wait_for_function(
             "() => [...document.querySelectorAll('video')].every((film) => film.readyState >= 1)"
         )
@@ -294,6 +297,14 @@ def test_without_runs_the_page_says_how_they_come(tmp_path: Path, settings: Sett
         ):
             page.goto(server.url + path)
             page.wait_for_selector(f"text={words}")
+
+
+def test_an_open_page_says_it_when_the_broker_falls_silent(tmp_path: Path, visit: Any) -> None:
+    write_runs(tmp_path)
+    with page_server(tmp_path, settings=Settings(bootstrap_servers="127.0.0.1:1")) as server:
+        page = visit(server.url).new_page()
+        page.goto(server.url)
+        page.wait_for_selector("text=The broker does not answer")
 
 
 def _newest(settings: Settings) -> int:

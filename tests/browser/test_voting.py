@@ -15,6 +15,8 @@ from tests.pages import PageServer, colour_of, page_server, run_id, write_runs
 from tests.waiting import wait_until
 from tribrain.ui.asking import OVERLAP_RULE, REPEAT_RULE
 
+AWAY = Settings(bootstrap_servers="127.0.0.1:1")
+"""Votes wait on the disk, so that voting needs no broker."""
 KEYS = {"1": "left", "2": "right", "t": "tie", "b": "both_bad", "s": "cannot_tell"}
 
 
@@ -182,3 +184,40 @@ def test_while_the_broker_is_away_votes_wait_on_the_disk_and_the_page_says_so(
         voter.vote("1")
         assert "safe on the server's disk" in voter.page.inner_text("#notice")
     assert list((tmp_path / "state").rglob("votes-*.sqlite"))
+
+
+def test_a_pair_that_was_fetched_before_an_undo_is_still_asked(tmp_path: Path, visit: Any) -> None:
+    write_runs(tmp_path, runs=1, iterations=3)  # three pairs
+    with page_server(tmp_path, settings=AWAY) as server:
+        voter = at_the_stage(visit, server.url)
+        voter.look()
+        voter.press("1")
+        voter.look()
+        voter.press("u")
+        voter.vote("111")
+        voter.page.wait_for_selector("text=You have judged every pair")
+        assert voter.page.inner_text("#summary-figures b >> nth=0") == "3"
+
+
+def test_a_pair_that_somebody_else_holds_is_not_said_to_be_judged(tmp_path: Path, visit: Any) -> None:
+    write_runs(tmp_path, runs=1, iterations=2)
+    with page_server(tmp_path, settings=AWAY) as server:
+        at_the_stage(visit, server.url, "Ann").look()
+        bob = at_the_stage(visit, server.url, "Bob")
+        bob.page.wait_for_selector("text=Others are judging the last pairs")
+
+
+def test_a_page_that_asks_for_what_the_server_no_longer_asks_about_is_to_be_reloaded(
+    tmp_path: Path, visit: Any
+) -> None:
+    write_runs(tmp_path)
+    with page_server(tmp_path, settings=AWAY) as server:
+        voter = at_the_stage(visit, server.url)
+        voter.look()
+        server.stop()
+        server.arguments = (*server.arguments, "--ask", "physics")
+        server.start()
+        voter.press("1")
+        voter.vote("1")
+        voter.page.wait_for_selector("h1:has-text('No pair can be shown')")
+        assert voter.page.is_hidden("#go-on")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -249,6 +250,32 @@ def test_what_is_no_video_is_neither_a_plain_mp4_nor_made_one(
         (tmp_path / "bad.mp4").write_bytes(content)
     with pytest.raises(GenerationFailed, match=r"bad\.mp4: cannot be decoded as a video"):
         read(tmp_path / "bad.mp4")
+
+
+def test_a_target_that_cannot_be_written_is_not_taken_for_a_video_that_cannot_be_decoded(
+    tmp_path: Path,
+) -> None:
+    write_video(tmp_path / "a.mp4", gradient(), 12.0)
+    with pytest.raises(FileNotFoundError):
+        write_as_mp4(tmp_path / "a.mp4", tmp_path / "no such folder" / "b.mp4")
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(errno.EMFILE, OSError), (errno.ESTALE, OSError), (errno.EIO, GenerationFailed)],
+)
+def test_an_error_that_passes_is_no_fault_of_the_video(
+    number: int, expected: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FFmpeg also reports some damaged files as I/O errors; this file can be read to its end."""
+    write_video(tmp_path / "a.mp4", gradient(), 12.0)
+
+    def fails(path: Path) -> None:
+        raise OSError(number, "cannot be opened")
+
+    monkeypatch.setattr("runner.video._opened", fails)
+    with pytest.raises(expected):
+        write_as_mp4(tmp_path / "a.mp4", tmp_path / "b.mp4")
 
 
 @pytest.mark.parametrize("name", ["runs:b", "file:x", "http:", "100%d", "-o", "a b#c?d"])

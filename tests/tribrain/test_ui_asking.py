@@ -54,6 +54,11 @@ class Page:
             self.ballots.take(answer_to(asked, annotator, str(self.ballots.version)))
         return asked
 
+    def undo(self, asked: Asked | None, annotator: str, vote_id: str) -> None:
+        assert asked is not None
+        undo = replace(answer_to(asked, annotator, f"undo {vote_id}"), answer=None, takes_back=vote_id)
+        self.ballots.take(undo)
+
 
 def answer_to(asked: Asked, annotator: str, vote_id: str) -> Vote:
     return Vote(
@@ -165,20 +170,46 @@ def test_what_was_taken_back_can_be_asked_again(library: Library) -> None:
     first = page.vote("Ann")
     for _ in range(14):
         page.vote("Ann")
-    assert first is not None
-    undo = answer_to(first, "Ann", "undo")
-    page.ballots.take(
-        Vote(
-            **{name: getattr(undo, name) for name in ("left_run_id", "left_iter_idx", "right_run_id")},
-            right_iter_idx=undo.right_iter_idx,
-            vote_id="undo",
-            answer=None,
-            takes_back="0",
-            annotator="Ann",
-        )
-    )
+    page.undo(first, "Ann", "0")
     page.clock.now_s += 601.0
     assert pair(page.vote("Ann")) == pair(first)
+
+
+def test_a_pair_that_an_undo_puts_on_the_stage_again_comes_to_nobody_meanwhile(library: Library) -> None:
+    page = Page(library, again_share=0.0)
+    first = page.vote("Ann")
+    for _ in range(13):
+        page.vote("Bob")
+    last = page.asker.next("Ann", "")  # from here on the first pair is no longer reserved
+    page.undo(first, "Ann", "0")
+    page.asker.hold("Ann", "", pair(first))
+    for name in ("Ann", "Carl"):
+        while (asked := page.asker.next(name, "")) is not None:
+            assert pair(asked) not in (pair(first), pair(last))
+
+
+def test_whoever_begins_anew_gets_the_pairs_again_that_were_on_their_stage(library: Library) -> None:
+    page = Page(library, again_share=0.0)
+    held = {pair(page.asker.next("Ann", "")) for _ in range(5)}
+    others = {pair(page.asker.next("Bob", "")) for _ in range(10)}
+    assert page.asker.next("Ann", "") is None
+    page.asker.give_back_all("Ann")
+    assert {pair(page.vote("Ann")) for _ in range(5)} == held
+    assert page.vote("Ann") is None, f"Bob still has {others}"
+
+
+def test_it_is_told_why_there_is_no_next_pair(library: Library) -> None:
+    assert Page(Library()).asker.rest("Ann", [""]) == "no_pairs"
+    page = Page(library, again_share=0.0)
+    for _ in range(14):
+        page.vote("Ann")
+    page.asker.next("Bob", "")
+    assert page.asker.next("Ann", "") is None
+    assert page.asker.rest("Ann", [""]) == "held"
+    page.asker.give_back_all("Bob")
+    page.vote("Ann")
+    assert page.asker.rest("Ann", [""]) == "all_judged"
+    assert page.asker.rest("Ann", ["", "physics"]) == "held"
 
 
 def test_nobody_takes_back_the_vote_of_another() -> None:
@@ -228,3 +259,10 @@ def test_ones_own_pair_that_is_on_the_stage_again_comes_to_nobody_else_meanwhile
     others = [again.next("Bob", "") for _ in range(5)]
     assert again.next("Bob", "") is None
     assert not {pair(each) for each in on_stage} & {pair(each) for each in others}
+
+
+def test_one_video_is_no_pair(tmp_path: Path) -> None:
+    write_runs(tmp_path, runs=1, iterations=1)
+    library = Library()
+    FolderWatch([tmp_path / "runs"], library).look()
+    assert Page(library).asker.rest("Ann", [""]) == "no_pairs"

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from runner.interfaces import Frames, GenerationFailed
-from runner.video import read_video
+from runner.video import read_first_frame, read_video
 
 MAX_SIDE = 320
 """Pixels of a still's longest side."""
@@ -33,6 +33,11 @@ def stills_of(video: Path) -> Stills | None:
     except GenerationFailed:
         return None
     return Stills(_webp(frames[0]), _webp(telling_frame(frames)))
+
+
+def still_of_first_frame(video: Path) -> bytes:
+    """The first frame of a video as WebP. Raises GenerationFailed if it cannot be decoded."""
+    return _webp(read_first_frame(video))
 
 
 def telling_frame(frames: Frames) -> Frames:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from streams.messages.contracts import RewardSnapshot
+from streams.messages.dimensions import dimension_called
 from streams.messages.votes import Vote
 from tribrain.ui.ballots import pair_of
 from tribrain.ui.pages import page, state_of
@@ -29,7 +30,7 @@ async def show(request: Request) -> Response:
         "agreement.html.j2",
         "agreement",
         figures=figures,
-        reliability=_reliability(state.snapshot()),
+        reliability={name: reliability(state.snapshot(), name) for name in dimensions},
         news=news,
     )
 
@@ -41,9 +42,11 @@ def _of_each(votes: Sequence[Vote], dimensions: Sequence[str]) -> list[tuple[str
     return [(name, agreement([vote for vote in votes if vote.dimension == name])) for name in dimensions]
 
 
-def _reliability(snapshot: RewardSnapshot | None) -> dict[str, Any]:
-    """What the model has learnt about each annotator; empty if it does not distinguish annotators."""
-    found = snapshot.metrics.get("annotators") if snapshot is not None else None
+def reliability(snapshot: RewardSnapshot | None, dimension: str) -> dict[str, Any]:
+    """What the model of a dimension has learnt about each annotator; empty if it does not tell them apart."""
+    name = dimension_called(dimension)
+    model = snapshot.dimensions.get(name) if snapshot is not None and name else snapshot
+    found = model.metrics.get("annotators") if model is not None else None
     return dict(found) if isinstance(found, dict) else {}
 
 

@@ -6,9 +6,9 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from streams.messages.contracts import RewardSnapshot
 from streams.messages.votes import Vote
@@ -38,9 +38,22 @@ class Asked:
     rule: str
     probability: float | None
 
+    @property
+    def pair(self) -> Pair:
+        return frozenset((self.left, self.right))
+
+
+Rest = Literal["no_pairs", "all_judged", "held"]
+"""Why there is no next pair: none exists, this annotator has judged all, or somebody holds the others."""
+
+
+class _Holding(NamedTuple):
+    annotator: str
+    dimension: str
+    pair: Pair
+
 
 class _Lease(NamedTuple):
-    annotator: str
     until_s: float
     votes: int
     """Votes of the annotator on the pair before the lease."""
@@ -72,10 +85,10 @@ class Asker:
         self._clock = clock
         self._lock = threading.Lock()
         self._pool_of: tuple[int, list[Offered]] = (-1, [])
-        self._leases: dict[tuple[str, Pair], _Lease] = {}
+        self._leases: dict[_Holding, _Lease] = {}
 
     def next(self, annotator: str, dimension: str) -> Asked | None:
-        """The next pair, or None if this annotator has judged all pairs."""
+        """The next pair, or None if no pair is left for this annotator (see ``rest``)."""
         with self._lock:
             votes = self._ballots.standing(dimension)
             pairs = {named(pair): pair for pair in self._pool()}
@@ -85,25 +98,52 @@ class Asker:
             asked = asked or self._new(annotator, votes, pairs, leased, dimension)
             asked = asked or self._of_others(annotator, votes, pairs, leased)
             if asked is not None:
-                pair = frozenset((asked.left, asked.right))
-                until_s = self._clock() + _LEASE_S
-                self._leases[dimension, pair] = _Lease(annotator, until_s, given[annotator, pair])
+                self._lease(annotator, dimension, asked.pair, given[annotator, asked.pair])
             return asked
 
-    def give_back(self, asked: Asked, dimension: str) -> None:
+    def rest(self, annotator: str, dimensions: Sequence[str]) -> Rest:
+        """Why ``next`` has no pair in any of these dimensions."""
+        with self._lock:
+            pairs = {named(pair) for pair in self._pool()}
+        if not pairs:
+            return "no_pairs"
+        votes = [vote for vote in self._ballots.standing() if vote.annotator == annotator]
+        judged = [{pair_of(vote) for vote in votes if vote.dimension == each} for each in dimensions]
+        return "all_judged" if all(pairs <= each for each in judged) else "held"
+
+    def hold(self, annotator: str, dimension: str, pair: Pair) -> None:
+        """Reserve a pair that is on this annotator's stage again, because they took their vote back."""
+        with self._lock:
+            votes = self._ballots.standing(dimension)
+            given = sum(vote.annotator == annotator and pair_of(vote) == pair for vote in votes)
+            self._lease(annotator, dimension, pair, given)
+
+    def give_back(self, annotator: str, dimension: str, asked: Asked) -> None:
         """Release a pair that was not shown."""
         with self._lock:
-            self._leases.pop((dimension, frozenset((asked.left, asked.right))), None)
+            self._leases.pop(_Holding(annotator, dimension, asked.pair), None)
+
+    def give_back_all(self, annotator: str) -> None:
+        """Release all pairs of an annotator who has none on the stage."""
+        with self._lock:
+            for holding in [each for each in self._leases if each.annotator == annotator]:
+                del self._leases[holding]
+
+    def _lease(self, annotator: str, dimension: str, pair: Pair, votes: int) -> None:
+        self._leases[_Holding(annotator, dimension, pair)] = _Lease(self._clock() + _LEASE_S, votes)
 
     def _leased(self, dimension: str, given: Mapping[tuple[str, Pair], int]) -> set[Pair]:
         now_s = self._clock()
         self._leases = {
-            (of, pair): lease
-            for (of, pair), lease in self._leases.items()
+            holding: lease
+            for holding, lease in self._leases.items()
             if lease.until_s > now_s
-            and not (of == dimension and given.get((lease.annotator, pair), 0) > lease.votes)
+            and not (
+                holding.dimension == dimension
+                and given.get((holding.annotator, holding.pair), 0) > lease.votes
+            )
         }
-        return {pair for of, pair in self._leases if of == dimension}
+        return {holding.pair for holding in self._leases if holding.dimension == dimension}
 
     def _again(
         self,

@@ -50,7 +50,8 @@ class Films:
     def blind(self, video: Path | StoredVideo) -> BlindCopy:
         """The copy of a video, created if missing; a video in a store is fetched once.
 
-        Raises GenerationFailed and OSError, and ArtifactError for a video in a store.
+        Raises GenerationFailed, OSError for what is not the video's fault, and ArtifactError for a video in a
+        store.
         """
         name = hashlib.sha256(_identity(video).encode()).hexdigest()[:40]
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ class FolderWatch:
         self._roots = tuple(root.resolve() for root in roots)
         self._library = library
         self._read: dict[Path, int] = {}
+        self._failed: dict[str, str] = {}
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="runs-folders", daemon=True)
 
@@ -45,17 +47,27 @@ class FolderWatch:
         self._thread.join(2.0)
 
     def look(self) -> None:
-        """Read new lines of all traces."""
+        """Read new lines of all traces; what cannot be read is a problem until it can be."""
+        failed: dict[str, str] = {}
         for root in self._roots:
-            for trace in sorted(root.rglob(_TRACE)):
+            for trace in _traces_below(root, failed):
                 # A link could lead outside the folders that the user wants to show.
-                if not trace.resolve().is_relative_to(root):
-                    self._library.problems[str(trace)] = "is a link out of its folder and is skipped"
+                if not Path(os.path.realpath(trace)).is_relative_to(root):
+                    self._library.problems.report(str(trace), "is a link out of its folder and is skipped")
                     continue
                 try:
                     self._read_on(trace)
+                except FileNotFoundError:
+                    continue  # it was deleted since it was found
                 except OSError as error:
-                    self._library.problems[str(trace)] = f"cannot be read: {error.strerror}"
+                    failed[str(trace)] = _unreadable(error)
+        for place, reason in failed.items():
+            self._library.problems.report(place, reason)
+        for place, reason in self._failed.items():
+            if place not in failed:
+                self._library.problems.settle(place, reason)
+        self._failed = failed
+        self._library.look_for_missing()
 
     def _read_on(self, trace: Path) -> None:
         size = trace.stat().st_size
@@ -74,7 +86,7 @@ class FolderWatch:
             try:
                 message = trace_line(line, str(trace))
             except ContractError as error:
-                self._library.problems[str(trace)] = str(error)
+                self._library.problems.report(str(trace), str(error))
                 continue
             self._library.place(message.run_id, trace.parent)
             self._library.take(message, at_ms)
@@ -86,3 +98,18 @@ class FolderWatch:
             begun_s = time.monotonic()
             self.look()
             pause_s = max(_EVERY_S, _SHARE * (time.monotonic() - begun_s))
+
+
+def _traces_below(root: Path, failed: dict[str, str]) -> list[Path]:
+    """All traces in a folder; adds the folders that cannot be read to ``failed``, with the reason."""
+
+    def note(error: OSError) -> None:
+        # A folder below the root may be deleted at any time.
+        if not isinstance(error, FileNotFoundError) or Path(error.filename) == root:
+            failed[str(error.filename)] = _unreadable(error)
+
+    return sorted(Path(place) / _TRACE for place, _, files in os.walk(root, onerror=note) if _TRACE in files)
+
+
+def _unreadable(error: OSError) -> str:
+    return f"cannot be read: {error.strerror}"

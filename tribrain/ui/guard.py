@@ -74,7 +74,8 @@ class Guard:
             rest = urlencode([(name, value) for name, value in given if name != "token"])
             path = "/" + scope["path"].lstrip("/")
             answer = RedirectResponse(path + (f"?{rest}" if rest else ""), 303)
-            answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", max_age=30 * 86_400)
+            # "strict" would withhold the cookie from this redirect if a link on another site led here.
+            answer.set_cookie(COOKIE, token, httponly=True, samesite="lax", max_age=30 * 86_400)
             return answer
         if hmac.compare_digest(_cookie(headers).encode(), token.encode()):
             return None

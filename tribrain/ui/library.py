@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,10 @@ from trainers.asking.pool import VotableCandidate, votable
 from trainers.datasets.samples import Run, find_video
 from tribrain.story.course import best_so_far
 from tribrain.ui.links import digest
+from tribrain.ui.problems import Problems
 from tribrain.ui.stores import StoredVideo, Stores
+
+_SILENT_S = 3600.0
 
 
 @dataclass(slots=True)
@@ -36,6 +39,13 @@ class RunStory:
     @property
     def iterations(self) -> list[TraceEvent]:
         return [self.events[number] for number in sorted(self.events)]
+
+    @property
+    def state(self) -> str:
+        """``running``, ``ended`` or ``silent``."""
+        if self.end is not None:
+            return "ended"
+        return "silent" if time.time() - self.last_at_ms / 1000 > _SILENT_S else "running"
 
     @property
     def goal(self) -> str:
@@ -66,9 +76,9 @@ class Library:
         self._names: dict[str, str] = {}
         self._candidates: dict[str, tuple[str, int]] = {}
         self._unplayable: set[tuple[str, int]] = set()
+        self._missing: list[tuple[RunStory, TraceEvent]] = []
         self._votable: tuple[int, list[VotableCandidate]] = (-1, [])
-        self.problems: dict[str, str] = {}
-        """Location to the reason why it cannot be read."""
+        self.problems = Problems()
 
     def take(self, message: TraceMessage, at_ms: int, *, is_on_topic: bool = False) -> None:
         """Add an event or a run end; repetitions are ignored. ``at_ms`` is its time in ms since 1970."""
@@ -124,6 +134,16 @@ class Library:
         run = self.run(candidate[0])
         return None if run is None else run.events.get(candidate[1])
 
+    def look_again(self) -> None:
+        """Look for all videos again, because one has come or gone."""
+        with self._lock:
+            self.version += 1
+
+    def look_for_missing(self) -> None:
+        """Look for the videos that ``votable`` did not find."""
+        if any(run.video(event) is not None for run, event in self._missing):
+            self.look_again()
+
     def leave_out(self, candidate: tuple[str, int]) -> None:
         """Exclude a candidate whose video no browser can play."""
         with self._lock:
@@ -136,14 +156,18 @@ class Library:
         if version == self.version:
             return known
         version = self.version
-        found = [votable(event, _task_of(event)) for run in self.runs() for event in self._shown_of(run)]
-        self._votable = version, found
+        found: list[VotableCandidate] = []
+        missing: list[tuple[RunStory, TraceEvent]] = []
+        for run in self.runs():
+            for event in run.iterations:
+                if (run.run_id, event.iter_idx) in self._unplayable:
+                    continue
+                if run.video(event) is None:
+                    missing.append((run, event))
+                else:
+                    found.append(votable(event, _task_of(event)))
+        self._votable, self._missing = (version, found), missing
         return found
-
-    def _shown_of(self, run: RunStory) -> Iterable[TraceEvent]:
-        for event in run.iterations:
-            if (run.run_id, event.iter_idx) not in self._unplayable and run.video(event) is not None:
-                yield event
 
 
 def _task_of(event: TraceEvent) -> str:

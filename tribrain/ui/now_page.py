@@ -17,12 +17,11 @@ from streams.kafka.reader import TopicReader
 from tribrain.ui.library import Library
 from tribrain.ui.pages import page, state_of
 from tribrain.ui.runs_page import RunCard, card
-from tribrain.ui.state import Live, PageState
+from tribrain.ui.state import SILENT_S, Live, PageState
 
 _RUNNING = 12
 _ENDED = 8
 _WINDOW_S = 60.0
-_SILENT_S = 10.0
 _ASK_S = 1.0
 _REASONS = 5
 _PLACE = re.compile(r"^\S+\[\d+\]@\d+: ")
@@ -88,7 +87,7 @@ def _stream(state: PageState) -> Stream | None:
 
 def _lag(live: Live) -> int | None:
     snapshot = live.feed.latest()
-    if snapshot is None or live.follower.silent_s > _SILENT_S:
+    if snapshot is None or live.follower.silent_s > SILENT_S:
         return None
     topic = live.settings.pairs_topic
     seen = snapshot.consumed.get(topic, {})  # read before the ends, so that the lag is never negative
@@ -105,7 +104,7 @@ def _attention(state: PageState, cards: list[RunCard]) -> list[AttentionItem]:
     found: list[AttentionItem] = []
     if state.live is not None:
         found += [*_of_stream(state.live), *not_on_topic(state.library)]
-    for place, what in list(state.library.problems.items())[:_REASONS]:
+    for place, what in state.library.problems.items()[:_REASONS]:
         found.append(AttentionItem(title=f"{place} cannot be used", text=what))
     if silent := [each for each in cards if each.state == "silent"]:
         found.append(
@@ -139,7 +138,7 @@ def not_on_topic(library: Library) -> list[AttentionItem]:
 
 def _of_stream(live: Live) -> list[AttentionItem]:
     found = []
-    if live.follower.silent_s > _SILENT_S:
+    if live.follower.silent_s > SILENT_S:
         found.append(
             AttentionItem(
                 title="The broker does not answer",

@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from runner.interfaces import GenerationFailed
 from streams.snapshots.artifacts import ArtifactError, ArtifactGone, StoreAway
-from tribrain.ui.films import in_parts
+from tribrain.ui.films import BlindCopy, in_parts
 from tribrain.ui.state import PageState
 from tribrain.ui.stores import StoredVideo
 
@@ -23,6 +23,7 @@ MAX_NAME_CHARS = 60
 _MAX_BODY_BYTES = 16 << 10
 _MAX_FIELDS = 8
 _YEAR_S = 365 * 86_400
+_KEPT_BY_BROWSERS = {"Cache-Control": "private, max-age=900"}
 SECTIONS = (
     ("now", "/", "Now"),
     ("vote", "/vote", "Vote"),
@@ -58,15 +59,37 @@ def problem(status: int, what: str) -> JSONResponse:
 
 async def shown_film(request: Request, video: Path | StoredVideo) -> Response:
     """The anonymous copy of a video, or the requested range of it; otherwise an error."""
+    film = await _film_of(request, video)
+    if isinstance(film, Response):
+        return film
+    return in_parts(film.path, request.headers.get("range"), _KEPT_BY_BROWSERS)
+
+
+async def shown_still(request: Request, video: Path | StoredVideo) -> Response:
+    """The first frame of a video; otherwise an error."""
+    film = await _film_of(request, video)
+    if isinstance(film, Response):
+        return film
+    # Not at the top: OpenCV takes long to import, and voting does not need it.
+    from tribrain.story.stills import still_of_first_frame
+
+    image = await run_in_threadpool(still_of_first_frame, film.path)
+    return Response(image, media_type="image/webp", headers=_KEPT_BY_BROWSERS)
+
+
+async def _film_of(request: Request, video: Path | StoredVideo) -> BlindCopy | Response:
     try:
-        film = await run_in_threadpool(state_of(request).films.blind, video)
+        return await run_in_threadpool(state_of(request).films.blind, video)
     except StoreAway as error:
         return problem(503, f"The video cannot be shown now: {error}.")
     except ArtifactGone:
         return problem(404, "The video is no longer in its store.")
-    except (GenerationFailed, OSError, ArtifactError):
+    except FileNotFoundError:
+        return problem(404, "The video no longer exists.")
+    except OSError as error:
+        return problem(503, f"The video cannot be shown now: {error.strerror}.")
+    except (GenerationFailed, ArtifactError):
         return problem(404, "The video cannot be shown.")
-    return in_parts(film.path, request.headers.get("range"), {"Cache-Control": "private, max-age=900"})
 
 
 class TooLarge(Exception):
@@ -100,7 +123,7 @@ def annotator_of(request: Request) -> str:
 
 def remember_annotator(response: HTMLResponse | Any, name: str) -> None:
     response.set_cookie(
-        ANNOTATOR_COOKIE, quote(name, safe=""), httponly=True, samesite="strict", max_age=_YEAR_S
+        ANNOTATOR_COOKIE, quote(name, safe=""), httponly=True, samesite="lax", max_age=_YEAR_S
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -14,10 +14,10 @@ from tribrain.story.course import Point, course
 from tribrain.story.steps import Film, steps, why_it_stopped
 from tribrain.ui.library import RunStory, run_name
 from tribrain.ui.links import digest
-from tribrain.ui.pages import page, problem, shown_film, state_of
+from tribrain.ui.pages import page, problem, shown_film, shown_still, state_of
+from tribrain.ui.stores import StoredVideo
 
 PER_PAGE = 24
-_SILENT_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,6 @@ class RunCard:
     run_id: str
     goal: str
     state: str
-    """State of the run: ``running``, ``ended`` or ``silent``."""
     iterations: int
     best: TraceEvent | None
     video: str | None
@@ -41,18 +40,12 @@ def card(run: RunStory) -> RunCard:
         name=run_name(run.run_id),
         run_id=run.run_id,
         goal=run.goal,
-        state=_state(run),
+        state=run.state,
         iterations=len(run.events),
         best=best,
         video=video_url(run, best),
         points=course(run.iterations),
     )
-
-
-def _state(run: RunStory) -> str:
-    if run.end is not None:
-        return "ended"
-    return "silent" if time.time() - run.last_at_ms / 1000 > _SILENT_S else "running"
 
 
 def video_url(run: RunStory, event: TraceEvent | None) -> str | None:
@@ -63,6 +56,11 @@ def video_url(run: RunStory, event: TraceEvent | None) -> str | None:
 
 def _film(run: RunStory, event: TraceEvent | None) -> Film:
     return Film(src=video_url(run, event) or "")
+
+
+def _first_frame(run: RunStory) -> Film:
+    first = run.iterations[0]
+    return Film(poster=f"/still/{digest(run.run_id, first.iter_idx)}") if run.video(first) else Film()
 
 
 async def show_all(request: Request) -> Response:
@@ -105,6 +103,7 @@ async def show_one(request: Request) -> Response:
         news=news,
         run=card(run),
         best_film=_film(run, run.best),
+        first_frame=_first_frame(run),
         steps=steps(run.iterations, lambda event: _film(run, event)),
         why=why_it_stopped(run.end.stop_reason if run.end else None),
         folder=str(run.folder) if run.folder else "",
@@ -113,9 +112,20 @@ async def show_one(request: Request) -> Response:
 
 async def video(request: Request) -> Response:
     """The video of an iteration, by the digest of run and iteration."""
-    state = state_of(request)
-    found = state.library.candidate(request.path_params["name"])
-    place = await run_in_threadpool(found[0].video, found[1]) if found else None
+    place = await _place(request)
     if place is None:
         return problem(404, "there is no such video")
     return await shown_film(request, place)
+
+
+async def still(request: Request) -> Response:
+    """The first frame of such a video, as an image."""
+    place = await _place(request)
+    if place is None:
+        return problem(404, "there is no such video")
+    return await shown_still(request, place)
+
+
+async def _place(request: Request) -> Path | StoredVideo | None:
+    found = state_of(request).library.candidate(request.path_params["name"])
+    return await run_in_threadpool(found[0].video, found[1]) if found else None

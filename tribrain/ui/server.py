@@ -36,6 +36,7 @@ def application(state: PageState, *, hosts: frozenset[str], token: str | None) -
             Route("/runs", runs_page.show_all),
             Route("/runs/{name}", runs_page.show_one),
             Route("/video/{name}", runs_page.video),
+            Route("/still/{name}", runs_page.still),
             Route("/model", model_page.show),
             Route("/model/rollback", model_page.ask),
             Route("/model/rollback", model_page.roll_back, methods=["POST"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,10 @@ from tribrain.ui.stores import Stores
 log = logging.getLogger(__name__)
 _TRY_AGAIN_S = 2.0
 _VERSIONS = 500
+SILENT_S = 10.0
+"""Seconds without an answer after which the broker needs attention."""
+_TROUBLES_S = 1.0
+"""Least time between two looks for troubles, which take longer than looks for other news."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,6 +76,8 @@ class PageState:
     taking: threading.Lock = field(default_factory=threading.Lock)
     """Held while a vote is accepted, so that of two identical simultaneous votes one is the first."""
 
+    _troubles: tuple[float, str] = (-math.inf, "")
+
     def snapshot(self) -> RewardSnapshot | None:
         """The newest reward model, or None."""
         return None if self.live is None else self.live.feed.latest()
@@ -83,6 +90,22 @@ class PageState:
         parts.append(snapshot.version if snapshot else -1)
         if self.live is not None:
             parts += [len(self.live.letters), self.live.versions[-1][1].version if self.live.versions else -1]
+        return ".".join(map(str, [*parts, self._seen_troubles()]))
+
+    def _seen_troubles(self) -> str:
+        now_s = time.monotonic()
+        if now_s - self._troubles[0] >= _TROUBLES_S:
+            self._troubles = now_s, self._look_for_troubles()
+        return self._troubles[1]
+
+    def _look_for_troubles(self) -> str:
+        """A text that changes with what needs attention; as silence lasts, once a minute."""
+        parts = [self.library.problems.version, sum(run.state == "silent" for run in self.library.runs())]
+        if self.live is not None:
+            silent_s = self.live.follower.silent_s
+            parts.append(int(silent_s // 60) if silent_s > SILENT_S else -1)
+            parts += [self.live.outlet.waiting, self.live.outlet.problem is not None]
+            parts.append(sum(self.live.feed.refused.values()))
         return ".".join(map(str, parts))
 
 

@@ -6,10 +6,7 @@ arm or the model.
 
 from __future__ import annotations
 
-import logging
-import secrets
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -17,20 +14,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from runner.interfaces import GenerationFailed
-from runner.worlds.scene import DRAWN
-from runner.worlds.simulated import SimulatedWorld
 from streams.errors import BadInput
 from streams.messages.codec import ContractError
-from streams.messages.contracts import TraceEvent
 from streams.messages.votes import Vote
-from streams.snapshots.artifacts import ArtifactError, StoreAway
 from streams.spool.queue import SpoolError
 from tribrain.ui.agreement import session_figures
-from tribrain.ui.asking import Asked
-from tribrain.ui.ballots import ANSWERS
-from tribrain.ui.films import BlindCopy
-from tribrain.ui.links import Forged, digest
+from tribrain.ui.ballots import ANSWERS, pair_of
+from tribrain.ui.links import Forged
+from tribrain.ui.offering import NotNow, offer
 from tribrain.ui.pages import (
     TooLarge,
     annotator_of,
@@ -45,9 +36,7 @@ from tribrain.ui.pages import (
 )
 from tribrain.ui.state import PageState
 
-log = logging.getLogger(__name__)
 PAGE = "tribrain-ui/1"
-_TRIES = 8
 _STALE = "this pair belongs to another server or key; reload the page"
 
 
@@ -75,7 +64,10 @@ async def change_name(request: Request) -> Response:
 
 
 async def next_pair(request: Request) -> Response:
-    """The next pair as JSON: sealed names, the goal, and the films' lengths and sizes."""
+    """The next pair as JSON: sealed names, the goal, and the films' lengths and sizes.
+
+    ``fresh=1`` says that this annotator has no pair on the stage, for example after a reload.
+    """
     state, annotator = state_of(request), annotator_of(request)
     dimension = request.query_params.get("dimension", state.dimensions[0])
     if state.live is None:
@@ -84,86 +76,13 @@ async def next_pair(request: Request) -> Response:
         return problem(401, "give your name first: reload the page")
     if dimension not in state.dimensions:
         return problem(400, "this page does not ask about that dimension")
+    if request.query_params.get("fresh") == "1":
+        state.asker.give_back_all(annotator)
     try:
-        pair = await run_in_threadpool(_next_pair, state, annotator, dimension)
-    except StoreAway as error:
+        pair = await run_in_threadpool(offer, state, annotator, dimension)
+    except NotNow as error:
         return problem(503, f"No video can be shown: {error}.")
     return JSONResponse(pair)
-
-
-def _next_pair(state: PageState, annotator: str, dimension: str) -> dict[str, Any]:
-    """Raises StoreAway if that is why no pair can be shown."""
-    away: StoreAway | None = None
-    for _ in range(_TRIES):
-        asked = state.asker.next(annotator, dimension)
-        if asked is None:
-            break
-        try:
-            shown = [_shown(state, candidate) for candidate in (asked.left, asked.right)]
-        except StoreAway as error:
-            state.asker.give_back(asked, dimension)
-            away = error
-            continue
-        if all(shown):
-            return _as_json(state, asked, [each for each in shown if each], annotator, dimension)
-    if away is not None:
-        raise away
-    return {"pair": None, "is_empty": not state.library.votable()}
-
-
-def _shown(state: PageState, candidate: tuple[str, int]) -> tuple[TraceEvent, BlindCopy] | None:
-    """The iteration and its film; None if it cannot be shown, in which case it is never asked about again.
-
-    Raises StoreAway.
-    """
-    run = state.library.run(candidate[0])
-    event = state.library.event(candidate)
-    video = run.video(event) if run is not None and event is not None else None
-    if event is None or video is None:
-        return None
-    try:
-        return event, state.films.blind(video)
-    except StoreAway:
-        raise
-    except (GenerationFailed, OSError, ArtifactError) as error:
-        log.warning("a video cannot be shown and is left out: %s", error)
-        place = str(video) if isinstance(video, Path) else f"{candidate[0]}, iteration {candidate[1]}"
-        state.library.problems[place] = str(error)
-        state.library.leave_out(candidate)
-        return None
-
-
-def _as_json(
-    state: PageState, asked: Asked, shown: list[tuple[TraceEvent, BlindCopy]], annotator: str, dimension: str
-) -> dict[str, Any]:
-    names = [digest(*asked.left), digest(*asked.right)]
-    pair = {
-        "sides": names,
-        "rule": asked.rule,
-        "probability": asked.probability,
-        "annotator": annotator,
-        "dimension": dimension,
-        "nonce": secrets.token_hex(8),
-    }
-    sides = [
-        {
-            "film": "/film/" + state.links.seal("film", {"candidate": name, "nonce": secrets.token_hex(8)}),
-            "fps": film.fps,
-            "frames": film.frames,
-            "width": film.width,
-            "height": film.height,
-        }
-        for name, (_, film) in zip(names, shown, strict=True)
-    ]
-    is_simulated = all(event.context.get("world_model") == SimulatedWorld.name for event, _ in shown)
-    return {
-        "pair": state.links.seal("pair", pair),
-        "goal": shown[0][0].goal_instruction,
-        "about": DRAWN if is_simulated else "",
-        "dimension": dimension,
-        "left": sides[0],
-        "right": sides[1],
-    }
 
 
 async def film(request: Request) -> Response:
@@ -276,6 +195,8 @@ def _take_once(state: PageState, vote: Vote, shown: str) -> JSONResponse:
         status = 400 if isinstance(error, ContractError) else 503
         return problem(status, f"the vote could not be stored: {error}")
     state.ballots.take(vote)
+    if vote.answer is None:
+        state.asker.hold(vote.annotator, vote.dimension, pair_of(vote))
     return JSONResponse({"vote_id": vote.vote_id, "place": place, "again": False})
 
 

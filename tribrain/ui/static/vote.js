@@ -8,6 +8,13 @@ const SETTLE_MS = 250; // the second click of a double click must not answer the
 const PENDING = "tribrain.pending";
 const DONE = "tribrain.session";
 const dimensions = JSON.parse($("voting").dataset.dimensions);
+const PAUSE_WORDS = ["Thank you", "Every vote improves the model. A short break keeps answers consistent."];
+const ENDS = { // why there is no next pair: title and text
+  no_pairs: ["Nothing to vote on yet", "New pairs appear as runs generate videos."],
+  all_judged: ["You have judged every pair", "New pairs appear as runs generate videos."],
+  held: ["Others are judging the last pairs", "Look again in a few minutes."],
+  refused: ["No pair can be shown", "Reload the page to try again."],
+};
 const KEYS = { 1: "left", 2: "right", t: "tie", b: "both_bad", s: "cannot_tell" };
 
 let shown = null; // { data, player, at, promptsRead }
@@ -90,20 +97,21 @@ function accepted(said, sent) {
 
 // The next pair
 
-async function load() {
+// isFresh: nothing is on the stage, so the server need not reserve what was there before.
+async function load(isFresh = false) {
   const dimension = dimensions[turn % dimensions.length];
   turn += 1;
   for (let wait = 250; ; wait = Math.min(2 * wait, 3000)) {
     let data = null;
     let why = "The server does not answer.";
     try {
-      const answer = await fetch(`/vote/next?dimension=${encodeURIComponent(dimension)}`, { signal: AbortSignal.timeout(60000) });
+      const answer = await fetch(`/vote/next?dimension=${encodeURIComponent(dimension)}${isFresh ? "&fresh=1" : ""}`, { signal: AbortSignal.timeout(60000) });
       if (answer.ok) data = await answer.json();
       else {
         const said = (await answer.json().catch(() => ({}))).error;
         if (answer.status < 500) {
           notice(said ?? "Please reload the page.");
-          return { pair: null, isRefused: true };
+          return { pair: null, why: "refused" };
         }
         why = said ?? why;
       }
@@ -126,8 +134,15 @@ async function load() {
 }
 
 async function next() {
-  const data = await (ahead ?? load());
+  const before = shown;
+  let data = await (ahead ?? load(before === null));
   ahead = null;
+  if (data.pair === null && data.why !== "refused" && before) {
+    // That answer came while another pair was on the stage.
+    await sent();
+    data = await load(true);
+    if (shown !== before) return;
+  }
   if (data.pair === null) {
     finish(data);
     return;
@@ -223,10 +238,9 @@ async function finish(data) {
   $("voting").hidden = true;
   $("summary").hidden = false;
   const isOver = data.pair === null;
-  $("go-on").hidden = isOver && data.isRefused === true;
+  $("go-on").hidden = data.why === "refused";
   $("go-on").textContent = isOver ? "Look for new videos" : "Continue voting";
-  $("summary-title").textContent = isOver && data.is_empty ? "Nothing to vote on yet" : isOver ? "You have judged every pair" : "Thank you";
-  $("summary-lead").textContent = isOver ? "New pairs appear as runs generate videos." : "Every vote improves the model. A short break keeps answers consistent.";
+  [$("summary-title").textContent, $("summary-lead").textContent] = isOver ? ENDS[data.why] : PAUSE_WORDS;
   $("summary-title").focus();
   await sent();
   const figures = await fetch(`/vote/session?n=${session.n}`).then((answer) => (answer.ok ? answer.json() : null)).catch(() => null);
