@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 _READ_S = 30.0
 _TRANSACTION_TIMEOUT_MS = 30_000
 _AGAIN_S = 1.0
+_START_S = 20.0
+"""Time limit for starting; aiokafka would look for a coordinator for ever, without a word."""
 _CLOSE_S = 5.0
 """Time limit for closing; aiokafka would retry indefinitely while the broker is unreachable."""
 
@@ -81,7 +83,8 @@ class FencedWriter:
     async def open(self) -> dict[str, Any]:
         """Fence off every older writer, then read: key to its decoded newest message, for keys that have one.
 
-        May be called again after ``close``. Raises BadInput if the broker stays silent.
+        May be called again after ``close``. Raises BadInput, and NoBroker if no broker or no coordinator
+        answers.
         """
         self._is_closed = False
         await self._start()
@@ -100,10 +103,17 @@ class FencedWriter:
             transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
         )
         try:
-            await producer.start()
+            async with asyncio.timeout(_START_S):
+                await producer.start()
         except asyncio.CancelledError:
             await self._end(producer)
             raise
+        except TimeoutError:
+            await self._end(producer)
+            await asyncio.to_thread(
+                has_transactions, self._settings
+            )  # raises where the broker is away by now
+            raise _no_coordinator_answers(self._settings) from None
         except KafkaError as error:
             await producer.stop()
             if isinstance(error, TransactionalIdAuthorizationFailed):
@@ -270,3 +280,10 @@ class FencedWriter:
             for m in messages
         ]
         await asyncio.gather(*sent)
+
+
+def _no_coordinator_answers(settings: Settings) -> NoBroker:
+    return NoBroker(
+        f"no transaction coordinator answers at {settings.bootstrap_servers}; if that Kafka has fewer than "
+        "three brokers, set its transaction.state.log.replication.factor to their number"
+    )
