@@ -119,7 +119,9 @@ class FencedWriter:
             if isinstance(error, TransactionalIdAuthorizationFailed):
                 right = Right("Write", "transactional id", self.transactional_id)
                 raise refusal(self._settings, str(right)) from None
-            if isinstance(error, KafkaConnectionError) or error.retriable:
+            # aiokafka wraps what it meets while it looks for the coordinator.
+            cause = error.__cause__ if isinstance(error.__cause__, KafkaError) else error
+            if isinstance(cause, KafkaConnectionError) or cause.retriable:
                 raise await asyncio.to_thread(failure, self._settings, error) from None
             raise BadInput(f"the snapshots of model {self._model!r} cannot be written: {error}") from None
         self._producer = producer
@@ -260,8 +262,8 @@ class FencedWriter:
             self._model,
         )
         before, sent = self._newest, self._of_own_keys(messages)
-        await self._start()
-        await self._read()
+        await self._when_there(self._start)
+        await self._when_there(self._read)
         if any(value not in (before.get(key), sent.get(key)) for key, value in self._newest.items()):
             raise self._fenced()
 
