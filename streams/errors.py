@@ -12,7 +12,7 @@ class BadInput(ValueError):
 
 
 class NoBroker(BadInput):
-    """No Kafka broker answers. It may come back, so services wait for it."""
+    """No Kafka broker answers, or none that is needed. It may come back, so services wait for it."""
 
 
 class Fenced(Exception):

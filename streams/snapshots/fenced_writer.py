@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 _READ_S = 30.0
 _TRANSACTION_TIMEOUT_MS = 30_000
 _AGAIN_S = 1.0
+_START_S = 20.0
+"""Time limit for starting; aiokafka would look for a coordinator for ever, without a word."""
 _CLOSE_S = 5.0
 """Time limit for closing; aiokafka would retry indefinitely while the broker is unreachable."""
 
@@ -81,7 +83,8 @@ class FencedWriter:
     async def open(self) -> dict[str, Any]:
         """Fence off every older writer, then read: key to its decoded newest message, for keys that have one.
 
-        May be called again after ``close``. Raises BadInput if the broker stays silent.
+        May be called again after ``close``. Raises BadInput, and NoBroker if no broker or no coordinator
+        answers.
         """
         self._is_closed = False
         await self._start()
@@ -100,16 +103,25 @@ class FencedWriter:
             transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
         )
         try:
-            await producer.start()
+            async with asyncio.timeout(_START_S):
+                await producer.start()
         except asyncio.CancelledError:
             await self._end(producer)
             raise
+        except TimeoutError:
+            await self._end(producer)
+            await asyncio.to_thread(
+                has_transactions, self._settings
+            )  # raises where the broker is away by now
+            raise _no_coordinator_answers(self._settings) from None
         except KafkaError as error:
             await producer.stop()
             if isinstance(error, TransactionalIdAuthorizationFailed):
                 right = Right("Write", "transactional id", self.transactional_id)
                 raise refusal(self._settings, str(right)) from None
-            if isinstance(error, KafkaConnectionError) or error.retriable:
+            # aiokafka wraps what it meets while it looks for the coordinator.
+            cause = error.__cause__ if isinstance(error.__cause__, KafkaError) else error
+            if isinstance(cause, KafkaConnectionError) or cause.retriable:
                 raise await asyncio.to_thread(failure, self._settings, error) from None
             raise BadInput(f"the snapshots of model {self._model!r} cannot be written: {error}") from None
         self._producer = producer
@@ -250,8 +262,8 @@ class FencedWriter:
             self._model,
         )
         before, sent = self._newest, self._of_own_keys(messages)
-        await self._start()
-        await self._read()
+        await self._when_there(self._start)
+        await self._when_there(self._read)
         if any(value not in (before.get(key), sent.get(key)) for key, value in self._newest.items()):
             raise self._fenced()
 
@@ -270,3 +282,10 @@ class FencedWriter:
             for m in messages
         ]
         await asyncio.gather(*sent)
+
+
+def _no_coordinator_answers(settings: Settings) -> NoBroker:
+    return NoBroker(
+        f"no transaction coordinator answers at {settings.bootstrap_servers}; if that Kafka has fewer than "
+        "three brokers, set its transaction.state.log.replication.factor to their number"
+    )

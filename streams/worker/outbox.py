@@ -49,12 +49,12 @@ _CLOSE_S = 5.0
 class Outbox:
     """Writes to every topic except the snapshots topic; an idempotent producer in the worker's event loop.
 
-    The outbox waits for an unreachable broker. ``on_sent(numbers)`` is called once the broker has a batch;
-    the numbers are in the order of ``send``. ``on_refused(number, message, error)`` is called for a message
-    that is too large for its topic; it is dropped, and all others continue. ``on_failed(numbers, error)`` is
-    called for any other error that a retry cannot fix. It fails every message that is not on Kafka yet, in
-    all partitions; the worker decides whether to send them again, in the order of the numbers. A failed
-    message may still be on Kafka.
+    The outbox waits for an unreachable broker, and for the leader of a partition. ``on_sent(numbers)`` is
+    called once the broker has a batch; the numbers are in the order of ``send``. ``on_refused(number,
+    message, error)`` is called for a message that is too large for its topic; it is dropped, and all others
+    continue. ``on_failed(numbers, error)`` is called for any other error that a retry cannot fix. It fails
+    every message that is not on Kafka yet, in all partitions; the worker decides whether to send them again,
+    in the order of the numbers. A failed message may still be on Kafka.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Outbox:
         self._at_most: dict[tuple[str, int], int] = {}
         """Partition to the most messages that a batch may have, after a batch was refused."""
         self._has_gap = False
-        """Whether a batch was refused, which leaves a gap in the idempotent producer's sequence numbers."""
+        """Whether a batch came back, which leaves a gap in the idempotent producer's sequence numbers."""
         self._unsent: dict[int, int] = {}
         self._unsent_bytes = 0
         self._work = asyncio.Event()
@@ -239,6 +239,12 @@ class Outbox:
         if isinstance(error, _TOO_LARGE):
             self._refuse(partition, sent, error)
             return
+        if isinstance(error, KafkaError) and error.retriable:
+            # aiokafka gives up a batch whose partition has no leader for ``request_timeout_ms``.
+            log.warning("messages for %s[%d] wait to be sent: %s", *partition, error)
+            self._put_back(partition, sent)
+            asyncio.get_running_loop().call_later(_RETRY_S, self._work.set)
+            return
         if isinstance(error, Exception):
             self._fail(error)
             return
@@ -254,16 +260,22 @@ class Outbox:
 
     def _refuse(self, partition: tuple[str, int], sent: list[_Numbered], error: Exception) -> None:
         """Handle a batch that is too large: halve it until a single message is at fault."""
-        del self._in_flight[partition]
-        self._has_gap = True
         self._work.set()
         if len(sent) > 1:
             self._at_most[partition] = len(sent) // 2
-            self._waiting.setdefault(partition, deque()).extendleft(reversed(sent))
+            self._put_back(partition, sent)
             return
+        del self._in_flight[partition]
+        self._has_gap = True
         ((number, message),) = sent
         self._forget([number])
         self._on_refused(number, message, error)
+
+    def _put_back(self, partition: tuple[str, int], sent: list[_Numbered]) -> None:
+        """Send a batch again before all that waits, with a new producer."""
+        del self._in_flight[partition]
+        self._has_gap = True
+        self._waiting.setdefault(partition, deque()).extendleft(reversed(sent))
 
     def _fail(self, error: Exception) -> None:
         """Fail all messages: after a failed batch the idempotent producer has a gap in its sequence numbers

@@ -3,9 +3,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from math import inf
 from random import Random
 
 import pytest
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.producer.message_accumulator import MessageBatch
+from aiokafka.structs import TopicPartition
 from kafka.partitioner import murmur2
 
 from streams.kafka.reader import read_topic
@@ -185,3 +189,59 @@ def test_a_broker_that_stays_away_fails_what_is_left_when_the_outbox_stops() -> 
 
     told = asyncio.run(scenario())
     assert (told.sent, told.failed) == ([], [[1, 2]])
+
+
+class Leaderless:
+    """One partition has no leader for so many looks, and aiokafka gives its batches up at each."""
+
+    def __init__(self, partition: TopicPartition, looks: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._partition = partition
+        self.looks_left = looks
+        self._leader = ClusterMetadata.leader_for_partition
+        monkeypatch.setattr(ClusterMetadata, "leader_for_partition", lambda *given: self._look(*given))
+        monkeypatch.setattr(MessageBatch, "expired", lambda _: True)
+
+    def _look(self, cluster: ClusterMetadata, partition: TopicPartition) -> int | None:
+        if partition == self._partition and self.looks_left > 0:
+            self.looks_left -= 1
+            return -1
+        leader: int | None = self._leader(cluster, partition)
+        return leader
+
+
+def test_a_partition_without_a_leader_is_waited_for_and_all_is_sent_in_its_order(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> Told:
+        async with opened(settings) as (outbox, told):
+            for number in range(100):
+                value = b"%d" % number
+                outbox.send(number, Outgoing(settings.trace_topic, b"k", value, partition=number % 2))
+            await told.until_settled(100)
+            return told
+
+    leaderless = Leaderless(TopicPartition(settings.trace_topic, 0), 3, monkeypatch)
+    told = asyncio.run(scenario())
+    assert leaderless.looks_left == 0
+    assert (told.failed, told.refused) == ([], [])
+    on_topic = [(m.partition, int(m.value)) for m in read_topic(settings, settings.trace_topic)]
+    for partition in range(2):
+        numbers = list(range(partition, 100, 2))
+        assert [n for batch in told.sent for n in batch if n % 2 == partition] == numbers
+        assert [n for at, n in on_topic if at == partition] == numbers
+
+
+def test_a_partition_that_stays_without_a_leader_fails_what_is_left_when_the_outbox_stops(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> Told:
+        async with opened(settings) as (outbox, told):
+            for number in range(2):
+                outbox.send(number, Outgoing(settings.trace_topic, b"k", b"v", partition=number))
+            await told.until_settled(1)
+            await outbox.stop(timeout_s=0.5)
+            return told
+
+    Leaderless(TopicPartition(settings.trace_topic, 0), inf, monkeypatch)
+    told = asyncio.run(scenario())
+    assert (told.sent, told.failed) == ([[1]], [[0]])

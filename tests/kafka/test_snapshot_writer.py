@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from itertools import chain, repeat
 from typing import Any
 
 import pytest
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaConnectionError
 
-from streams.errors import BadInput, Fenced
+from streams.errors import BadInput, Fenced, NoBroker
 from streams.kafka.settings import Settings, no_broker_answers
 from streams.kafka.topics import create_topics
 from streams.kafka.transactions import producer_that_timed_out
@@ -38,6 +41,12 @@ def snapshot(settings: Settings, n_pairs: int, model: str = "default") -> Outgoi
 
 def latest(settings: Settings, model: str = "default") -> RewardSnapshot | None:
     return read_latest_snapshot(settings, model)
+
+
+def answer(given: Any) -> Any:
+    if isinstance(given, Exception):
+        raise given
+    return given
 
 
 def test_a_writer_reads_what_the_one_before_it_has_published(settings: Settings) -> None:
@@ -130,6 +139,35 @@ def test_a_writer_that_kafka_has_forgotten_goes_on(
     asyncio.run(scenario())
     assert "Kafka no longer knows the writer of model 'idle'" in caplog.text
     assert getattr(latest(forgetful, "idle"), "version", None) == 2
+
+
+def test_a_writer_that_kafka_has_forgotten_waits_for_a_broker_that_is_away(
+    forgetful: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        writer = SnapshotWriter(forgetful, "waits")
+        await writer.open()
+        let_time_pass(3)
+        answers: Iterator[Any] = chain([no_broker_answers(forgetful)], repeat(True))
+        monkeypatch.setattr(fenced_writer, "has_transactions", lambda settings: answer(next(answers)))
+        await writer.publish(snapshot(forgetful, 1, "waits"))
+        await writer.close()
+
+    asyncio.run(scenario())
+    assert "the writer of model 'waits' waits for the broker" in caplog.text
+    assert getattr(latest(forgetful, "waits"), "version", None) == 1
+
+
+def test_a_broker_that_goes_away_while_the_coordinator_is_looked_for_is_said_to_be_away(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(*_: object) -> None:
+        raise KafkaConnectionError("the connection was lost")
+
+    monkeypatch.setattr(AIOKafkaClient, "coordinator_lookup", lost)
+    with pytest.raises(NoBroker) as ended:
+        asyncio.run(SnapshotWriter(settings, "default").open())
+    assert str(ended.value) == str(no_broker_answers(settings))
 
 
 def test_a_writer_that_kafka_has_forgotten_writes_over_nobody(forgetful: Settings) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tribrain.serve.trainer_worker import stopped
+from tribrain.serve.stopping import stopped
 
 
 class NoBroker(Exception):

@@ -25,6 +25,7 @@ from streams.messages.contracts import TextSnapshot
 from streams.metrics.instruments import Instruments
 from streams.snapshots.writer import WriterOf
 from trainers.text.processor import TextProcessor
+from tribrain.serve.stopping import Stopped, unless_stopped
 from tribrain.serve.text import TextOptions
 from tribrain.serve.text_metrics import TextMetrics
 from tribrain.shell.exit_codes import FAILED
@@ -101,7 +102,7 @@ class _Worker:
         ids = await self._ids()
         processor = TextProcessor(self._model, snapshots_topic=self._settings.snapshots_topic, topic_ids=ids)
         try:
-            snapshot = await self._writer.open()
+            snapshot = await unless_stopped(self._stop, self._writer.open())
             self._metrics.expose(processor, snapshot)
             if snapshot is not None:
                 known_from = f"text snapshot {snapshot.version} of model {self._model!r}"
@@ -138,6 +139,8 @@ class _Worker:
                 "answers; the next start learns again what is missing",
                 err=True,
             )
+        except Stopped:
+            pass  # nothing was learnt yet
         finally:
             await self._writer.close()
         return 0

@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import click
@@ -37,6 +37,7 @@ from trainers.processing.pair_processor import PairProcessors
 from trainers.processing.relearn import base_of
 from trainers.processing.trace_processor import TraceProcessor
 from trainers.processing.vote_processor import VoteProcessor
+from tribrain.serve.stopping import Stopped, stopped, unless_stopped
 from tribrain.serve.trainer_metrics import TrainerMetrics, TrainerParts
 from tribrain.serve.trainer_options import TrainerOptions
 from tribrain.shell.exit_codes import BAD_INPUT, FAILED, FENCED
@@ -45,35 +46,11 @@ from tribrain.shell.service_end import say_end
 log = logging.getLogger(__name__)
 
 _BROKER_S = 10.0
-_STOP_LOOK_S, _STOP_LOOKS = 5.0, 12
-"""Seconds between looks for the broker while Faust stops, and the largest number of looks."""
 _WATCH_EVERY_S = 5.0
 _STAY_EVERY_S = 1.0
 _LOOK_AT_DISKS_EVERY_S = 60.0
 _LOOK_AT_PAIRS_EVERY_S = 1.0
 _T = TypeVar("_T")
-
-
-async def stopped(
-    stop: Awaitable[object],
-    look: Callable[[], Awaitable[None]],
-    *,
-    every_s: float = _STOP_LOOK_S,
-    most: int = _STOP_LOOKS,
-) -> None:
-    """Wait for ``stop``; ``look`` is called whenever it has not ended for another ``every_s`` seconds.
-
-    If the broker goes away meanwhile, Faust's consumer thread can die and leave its stop waiting for ever.
-    Raises RuntimeError after ``most`` looks.
-    """
-    stopping = asyncio.ensure_future(stop)
-    for _ in range(most):
-        done, _ = await asyncio.wait({stopping}, timeout=every_s)
-        if done:
-            stopping.result()
-            return
-        await look()
-    raise RuntimeError(f"Faust has not stopped within {most * every_s:g} s")
 
 
 class TrainerWorker:
@@ -103,10 +80,13 @@ class TrainerWorker:
         group = trainer_group(settings, rules.model)
         topics = (settings.trace_topic, settings.pairs_topic, settings.votes_topic)
         ids = await self._in_thread(lambda: topic_ids(settings, topics))
-        await self._adopt(ids)
         parts = self._parts(group, ids, fail)
         shell, metrics = parts.shell, self._metrics
         metrics.expose(parts)
+        try:
+            await unless_stopped(stop, self._adopt(ids))
+        except Stopped:
+            return self._end()
         app = build_app(
             settings,
             group,
