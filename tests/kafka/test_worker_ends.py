@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
+import click
 import pytest
 
 from streams.errors import BadInput
+from streams.kafka.candidates import Candidates
 from streams.kafka.connection import Connection
 from streams.kafka.incarnations import topic_ids
 from streams.kafka.settings import Settings
@@ -17,7 +20,10 @@ from streams.worker.batch_delivery import _Thread
 from streams.worker.batches import Inbox
 from tests.factories import run
 from tests.kafka.test_trainer import publish
+from tests.kafka.test_votes import give
 from tests.services import service
+from tests.trainers.pairs.test_votes import vote
+from tests.waiting import wait_until
 from tribrain.serve import trainer_worker
 
 _WAIT_S = 60.0
@@ -70,6 +76,26 @@ def test_what_ends_a_part_ends_the_trainer_and_is_said(settings: Settings, part:
         assert worker.wait(_WAIT_S) == 1
     assert "the trainer stopped at an error" in worker.said
     assert worker.said.rstrip().endswith(f"RuntimeError: {CAUSE}")
+
+
+def a_lookup_that_goes_on(*_: object) -> Any:
+    click.echo("looks up votes", err=True)
+    threading.Event().wait(2 * _WAIT_S)
+    fail()
+
+
+def slow_lookups() -> None:
+    PATCH.setattr(Candidates, "look_up", a_lookup_that_goes_on)
+
+
+def test_a_trainer_that_is_to_stop_does_not_wait_for_a_lookup(settings: Settings) -> None:
+    give(settings, vote())
+    with service(settings, "serve-trainer", "--json", change=slow_lookups) as worker:
+        wait_until(lambda: "looks up votes" in worker.said, _WAIT_S)
+        worker.terminate()
+        assert worker.wait(40) == 0
+    assert '"ended_by":"signal"' in worker.printed
+    assert "Traceback" not in worker.said
 
 
 def test_a_kafka_that_gives_topics_no_ids_is_bad_input(

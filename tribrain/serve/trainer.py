@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import Any
 
 import click
@@ -43,5 +42,4 @@ def serve_trainer(**given: Any) -> None:
         metrics = TrainerMetrics(settings, instruments)
         instruments.health = metrics.condition
         create_topics(settings)
-        code = asyncio.run(TrainerWorker(settings, chosen, metrics).serve())
-    sys.exit(code)
+        asyncio.run(TrainerWorker(settings, chosen, metrics).serve())

@@ -8,7 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import click
 
@@ -65,8 +65,11 @@ class TrainerWorker:
         self._failure: BaseException | None = None
         self._one_lookup = asyncio.Lock()
 
-    async def serve(self) -> int:
-        """Serve; the exit code: 0 after a signal, 1 after an error, 2 for bad input, 3 where fenced off."""
+    async def serve(self) -> NoReturn:
+        """Serve, then end the process: 0 after a signal, 1 after an error, 2 for bad input, 3 if fenced off.
+
+        Raises BadInput where it cannot begin.
+        """
         stop = asyncio.Event()
 
         def fail(error: BaseException) -> None:
@@ -86,7 +89,7 @@ class TrainerWorker:
         try:
             await unless_stopped(stop, self._adopt(ids))
         except Stopped:
-            return self._end()
+            self._exit()
         app = build_app(
             settings,
             group,
@@ -125,9 +128,7 @@ class TrainerWorker:
             await stopped(app.stop(), self._end_without_a_broker)
         except Exception as error:
             shell.first_error.fail(error)
-            # Whatever did not stop would keep the process alive.
-            os._exit(self._end())
-        return self._end()
+        self._exit()
 
     def _parts(
         self, group: str, ids: Mapping[str, str], fail: Callable[[BaseException], None]
@@ -193,8 +194,7 @@ class TrainerWorker:
                 "what it would have had is learnt at the next start",
                 err=True,
             )
-            # Threads of the Kafka clients would keep the process alive.
-            os._exit(self._end())
+            self._exit()
 
     async def _adopt(self, ids: Mapping[str, str]) -> None:
         """Compare the topic ids in the newest snapshots with the topics, and adopt those made again.
@@ -291,6 +291,13 @@ class TrainerWorker:
 
     def _writer(self, model: str) -> SnapshotWriter:
         return SnapshotWriter(self._settings, model)
+
+    def _exit(self) -> NoReturn:
+        """Report, and end the process without its threads, which may go on with a topic for minutes.
+
+        They only read, and all that could be written has been.
+        """
+        os._exit(self._end())
 
     def _end(self) -> int:
         """Report what was done, and what went wrong; the exit code."""
