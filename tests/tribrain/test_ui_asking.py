@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from streams.messages.votes import RANDOM_RULE, Vote
+from tests import factories
 from tests.pages import run_id, write_runs
 from trainers.asking.chooser import SPREAD_RULE
 from tribrain.ui.asking import OVERLAP_RULE, REPEAT_RULE, Asked, Asker
@@ -92,6 +93,21 @@ def test_videos_of_two_tasks_are_not_compared(tmp_path: Path) -> None:
     asked = [page.vote("Ann") for _ in range(6)]
     assert all(each is not None and each.left[0] == each.right[0] for each in asked)
     assert page.vote("Ann") is None
+
+
+def test_no_pair_spans_two_models_of_a_trainer_with_one_for_each_value(tmp_path: Path) -> None:
+    library = Library()
+    write_runs(tmp_path)
+    for run, world in enumerate(("dit-2b", "dit-2b", "wan-14b")):
+        event = factories.event(0, 0.5, run_id=str(run), context={"world_model": world})
+        # The other runs' videos serve as theirs.
+        library.place(event.run_id, tmp_path / "runs" / "secret-folder-0")
+        library.take(replace(event, artifact_path="iter_00/video.mp4"), 1)
+    assert pair(Page(library, model_by="world_model").vote("Ann")) == {("0", 0), ("1", 0)}
+    apart = Page(library, model_by="world_model", again_share=0.0)
+    assert [apart.vote("Ann") is None for _ in range(2)] == [False, True]
+    together = Page(library, again_share=0.0)
+    assert [together.vote("Ann") is None for _ in range(4)] == [False, False, False, True]
 
 
 def test_who_comes_second_is_asked_what_others_were_once_nothing_is_new(library: Library) -> None:

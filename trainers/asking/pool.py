@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import combinations
 from typing import Any
 
@@ -52,18 +52,24 @@ def votable(event: TraceEvent, task_id: str) -> VotableCandidate:
     )
 
 
-def pairs_to_ask(candidates: Iterable[VotableCandidate], most_per_task: int = MOST_PER_TASK) -> list[Pair]:
+def pairs_to_ask(
+    candidates: Iterable[VotableCandidate],
+    most_per_task: int = MOST_PER_TASK,
+    *,
+    model_of: Callable[[VotableCandidate], str] = lambda _: "",
+) -> list[Pair]:
     """All pairs of candidates of the same task, in an order that does not depend on that of the candidates.
 
+    Where ``model_of`` names the reward model that learns from a candidate, no pair spans two models.
     A task has at most ``most_per_task`` pairs. It has fewer, but at least one, if all tasks together would
     exceed ``MOST_PAIRS``. Their names decide which pairs are drawn, so the selection stays the same as others
     are added. If a candidate is given twice, its last version counts. Raises BadInput for a number below 1.
     """
     if most_per_task < 1:
         raise BadInput(f"most_per_task is {most_per_task}; expected at least 1 pair per task")
-    tasks: dict[str, dict[tuple[str, int], VotableCandidate]] = {}
+    tasks: dict[tuple[str, str], dict[tuple[str, int], VotableCandidate]] = {}
     for candidate in candidates:
-        tasks.setdefault(candidate.task_id, {})[candidate.name] = candidate
+        tasks.setdefault((candidate.task_id, model_of(candidate)), {})[candidate.name] = candidate
     most = min(most_per_task, max(1, MOST_PAIRS // max(1, len(tasks))))
     return [pair for task in sorted(tasks) for pair in _drawn(tasks[task], most)]
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -76,11 +76,15 @@ class PairingRules:
         return f"{self.strategy} {self.min_gap!r} {self.top_k}"
 
     def model_of(self, event: TraceEvent) -> str:
-        """The reward model that learns from the run of this event.
+        """The reward model that learns from the run of this event."""
+        return self.model_in(event.context)
+
+    def model_in(self, context: Mapping[str, Any]) -> str:
+        """The reward model that learns from a run with this context.
 
         A value that is not a short text, a number or a truth value has no model of its own.
         """
-        value = event.context.get(self.model_by) if self.model_by else None
+        value = context.get(self.model_by) if self.model_by else None
         named = isinstance(value, str | int | float) and 0 < len(str(value)) <= _LONGEST_NAME
         return f"{self.model}.{value}" if named else self.model
 

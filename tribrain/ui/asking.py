@@ -15,6 +15,7 @@ from streams.messages.votes import Vote
 from trainers.asking.chooser import Chooser
 from trainers.asking.pool import Pair as Offered
 from trainers.asking.pool import named, pairs_to_ask
+from trainers.pairs.pairing import PairingRules
 from tribrain.ui.ballots import Ballots, Candidate, Pair, pair_of
 from tribrain.ui.library import Library
 
@@ -62,9 +63,9 @@ class _Lease(NamedTuple):
 class Asker:
     """Gives every annotator pairs of their own; thread-safe.
 
-    ``random_share`` of the new pairs are drawn at random; by default the share grows with the votes. A pair
-    is reserved until it is answered, for at most ten minutes, so that simultaneous annotators see different
-    pairs.
+    ``random_share`` of the new pairs are drawn at random; by default the share grows with the votes.
+    ``model_by`` is as in PairingRules: no pair spans two reward models. A pair is reserved until it is
+    answered, for at most ten minutes, so that simultaneous annotators see different pairs.
     """
 
     def __init__(
@@ -75,11 +76,13 @@ class Asker:
         *,
         again_share: float = AGAIN_SHARE,
         random_share: float | None = None,
+        model_by: str | None = None,
         seed: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._library, self._ballots, self._reward = library, ballots, reward
         self._again_share = again_share
+        self._rules = PairingRules(model_by=model_by)
         self._random = random.Random(seed)
         self._chooser = Chooser(random_share=random_share, seed=seed)
         self._clock = clock
@@ -199,7 +202,10 @@ class Asker:
     def _pool(self) -> list[Offered]:
         """All pairs that can be asked; rebuilt only when the library has changed."""
         if self._pool_of[0] != self._library.version:
-            self._pool_of = self._library.version, pairs_to_ask(self._library.votable())
+            pairs = pairs_to_ask(
+                self._library.votable(), model_of=lambda candidate: self._rules.model_in(candidate.context)
+            )
+            self._pool_of = self._library.version, pairs
         return self._pool_of[1]
 
     def _shown(self, pair: Pair, rule: str, probability: float) -> Asked:

@@ -35,6 +35,7 @@ class PageOptions:
     stores: tuple[str, ...]
     bootstrap_servers: str | None
     model: str
+    model_by: str | None
     host: str
     port: int
     more_hosts: tuple[str, ...]
@@ -80,6 +81,11 @@ class PageOptions:
         help="Share of votes on random pairs, which are evidence for the gate.",
     ),
     options.model,
+    click.option(
+        "--model-by",
+        metavar="KEY",
+        help="Context key by which the trainer keeps its models; no pair spans two of them.",
+    ),
 )
 @option_group(
     "Address",
@@ -148,6 +154,7 @@ def ui(**given: Any) -> None:
             model=chosen.model,
             dimensions=["" if name == "overall" else name for name in dict.fromkeys(chosen.dimensions)],
             random_share=chosen.random_share,
+            model_by=chosen.model_by,
             annotator=chosen.annotator,
             key=key,
             state_dir=folder,

@@ -35,6 +35,14 @@ def test_all_tasks_together_are_bounded_and_each_has_a_pair() -> None:
     assert len(pairs) == 1_500 * (MOST_PAIRS // 1_500)
 
 
+def test_no_pair_spans_two_reward_models() -> None:
+    given = candidates(tasks=2, of_each=4)
+    models = {candidate.name: f"model-{n % 2}" for n, candidate in enumerate(given)}
+    pairs = pairs_to_ask(given, model_of=lambda candidate: models[candidate.name])
+    assert len(pairs) == 2 * 2
+    assert all(models[one.name] == models[other.name] for one, other in pairs)
+
+
 def test_a_candidate_that_is_given_twice_counts_as_it_is_given_last() -> None:
     one, other = candidates(tasks=1, of_each=2)
     scored = replace(one, critics={"goal.task": 0.9})
