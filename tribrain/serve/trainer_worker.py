@@ -105,7 +105,7 @@ class TrainerWorker:
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
             # Its group has not taken it, so it has read nothing. What has only half begun may not stop.
-            os._exit(self._end())
+            self._exit()
         starting.result()
         click.echo(
             f"tribrain trainer: model {rules.model!r} learns from {settings.bootstrap_servers}", err=True
