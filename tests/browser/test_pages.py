@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from playwright.sync_api import Request, Response, Route
+from playwright.sync_api import Response, Route
 
 from streams.kafka.reader import read_topic
 from streams.kafka.settings import Settings
@@ -96,31 +96,6 @@ def test_what_critics_labels_count_is_said_as_it_is_now(
         page = visit(server.url).new_page()
         page.goto(f"{server.url}/model")
         page.wait_for_selector(f"text={words}")
-
-
-def test_a_tab_that_is_hidden_holds_no_connection(tmp_path: Path, settings: Settings, visit: Any) -> None:
-    write_runs(tmp_path)
-    opened: list[str] = []
-    ended: list[str] = []
-
-    def is_stream(request: Request) -> bool:
-        return str(request.url).endswith("/live")
-
-    with page_server(tmp_path, settings=settings) as server:
-        page = visit(server.url).new_page()
-        page.on("request", lambda request: opened.append(request.url) if is_stream(request) else None)
-        page.on("requestfailed", lambda request: ended.append(request.url) if is_stream(request) else None)
-        page.goto(server.url)
-        hide = """(hidden) => {
-          Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
-          document.dispatchEvent(new Event("visibilitychange"));
-        }"""
-        wait_until(lambda: page.evaluate("1") and len(opened) == 1)
-        page.evaluate(hide, True)
-        wait_until(lambda: page.evaluate("1") and len(ended) == 1)
-        page.evaluate(hide, False)
-        wait_until(lambda: page.evaluate("1") and len(opened) == 2)
-    assert len(opened) - len(ended) <= 1
 
 
 def test_a_run_is_told_iteration_by_iteration(tmp_path: Path, settings: Settings, visit: Any) -> None:

@@ -31,6 +31,24 @@ _WATCH_DRIFT = """(plays) => new Promise((done) => {
   };
   look();
 })"""
+_ASK_FOR_THE_FIRST_FRAME_AND_VOTE = """() => {
+  const createElement = document.createElement.bind(document);
+  document.createElement = (tag) => {
+    const made = createElement(tag);
+    // A second seek, so that the page gets its frame only once the next pair is there.
+    made.addEventListener("seeked", async (event) => {
+      event.stopImmediatePropagation();
+      while (document.documentElement.dataset.open === asked) await new Promise(requestAnimationFrame);
+      made.addEventListener("seeked", () => setTimeout(() => { window.hasFrame = true; }));
+      made.currentTime += 0.01;
+    }, { once: true });
+    return made;
+  };
+  const asked = document.documentElement.dataset.open;
+  document.getElementById("start").click();
+  document.createElement = createElement;
+  document.dispatchEvent(new KeyboardEvent("keydown", { key: "1" }));
+}"""
 
 
 @pytest.mark.parametrize("frames", [(12,), (12, 18)], ids=["of one length", "of two lengths"])
@@ -73,6 +91,14 @@ def test_the_first_frame_is_shown_to_who_asks_for_it(voter: Voter) -> None:
     assert max(abs(a - b) for a, b in zip(drawn[:3], left, strict=True)) < 10
 
 
+def test_a_first_frame_that_comes_late_is_not_shown_with_the_next_pair(voter: Voter) -> None:
+    voter.look()
+    voter.page.evaluate(_ASK_FOR_THE_FIRST_FRAME_AND_VOTE)
+    voter.look()
+    voter.page.wait_for_function("window.hasFrame")
+    assert voter.page.is_hidden("#first-frame")
+
+
 def test_nothing_that_comes_before_the_vote_tells_what_made_the_videos(
     tmp_path: Path, settings: Settings, visit: Any
 ) -> None:
@@ -110,12 +136,16 @@ def test_nothing_that_comes_before_the_vote_tells_what_made_the_videos(
 def test_whoever_votes_is_told_what_a_simulated_video_draws_and_nothing_of_other_videos(
     tmp_path: Path, settings: Settings, visit: Any, voter: Voter
 ) -> None:
-    of_run = ["--goal", "move the red cube to the green bowl", "--iters", "2"]
+    of_run = ["--goal", "move the red cube to the green bowl", "--iters", "3"]
     assert code_of("run-simulated", *of_run, "--out", str(tmp_path / "runs" / "a")) == 0
     with page_server(tmp_path, settings=settings) as server:
         simulated = at_the_stage(visit, server.url)
         simulated.look()
         assert simulated.page.inner_text("#about") == DRAWN
+        simulated.press("1")
+        simulated.look()
+        simulated.press("u")
+        assert simulated.page.inner_text("#about") == DRAWN, "also of a pair that undo brings back"
     voter.look()
     assert not voter.page.is_visible("#about")
 

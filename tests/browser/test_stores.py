@@ -47,7 +47,7 @@ def test_while_the_store_is_away_the_stage_says_so(
     ) as server:
         page = visit(server.url).new_page()
         page.goto(f"{server.url}/vote")
-        page.wait_for_selector("#notice:has-text('the store s3://bucket/runs does not answer')")
+        page.wait_for_selector("#notice-loading:has-text('the store s3://bucket/runs does not answer')")
         page.goto(f"{server.url}/runs/{run_name(run_id(0))}")
         page.wait_for_selector("#steps >> text=The video cannot be shown now")
 

@@ -97,6 +97,29 @@ def test_what_is_pressed_the_moment_that_a_pair_comes_was_meant_for_the_one_befo
     assert [vote.answer for vote in voter.votes(shared_topics)] == ["left"]
 
 
+def test_a_key_that_is_held_presses_its_button_once(voter: Voter, shared_topics: Settings) -> None:
+    voter.look()
+    voter.page.focus("[data-answer=left]")
+    voter.page.keyboard.down("Enter")
+    voter.look()
+    voter.page.keyboard.down("Enter")  # repeats
+    voter.page.keyboard.up("Enter")
+    voter.press("2")
+    voter.look()
+    all_saved(voter.page)
+    assert [vote.answer for vote in voter.votes(shared_topics)] == ["left", "right"]
+
+
+def test_a_digit_that_needs_shift_votes_without_it(voter: Voter, shared_topics: Settings) -> None:
+    voter.look()
+    voter.page.evaluate(
+        """document.dispatchEvent(new KeyboardEvent("keydown", { key: "&", code: "Digit1" }))"""
+    )
+    voter.look()
+    all_saved(voter.page)
+    assert [vote.answer for vote in voter.votes(shared_topics)] == ["left"]
+
+
 def test_a_vote_that_is_sent_twice_counts_once(voter: Voter, shared_topics: Settings) -> None:
     def twice(route: Route) -> None:
         route.fetch()  # the answer is lost on its way
@@ -141,6 +164,24 @@ def test_a_name_is_asked_once_and_remembered(
     assert len(Voter(page, "Zoë <b>").votes(shared_topics)) == 1
 
 
+def test_a_new_name_begins_a_session_of_its_own(voter: Voter) -> None:
+    page = voter.page
+    voter.vote("1")
+    page.click(".who")
+    page.fill("#name", f"{voter.name} again")
+    page.click("text=Start voting")
+    voter.look()
+    assert page.inner_text("#count") == "0 votes"
+    assert page.is_disabled("#undo")
+
+
+def test_a_name_can_be_changed_on_a_phone(shared_page: PageServer, visit: Any) -> None:
+    page = visit(shared_page.url, viewport={"width": 390, "height": 844}, has_touch=True).new_page()
+    page.goto(f"{shared_page.url}/vote")
+    page.tap("text=Change the name")
+    page.wait_for_selector("#name")
+
+
 @pytest.mark.parametrize("place", ["spool.appended", "publisher.sent", "publisher.deleted"])
 def test_a_server_that_is_killed_between_a_vote_and_its_answer_counts_it_once(
     place: str, tmp_path: Path, settings: Settings, visit: Any
@@ -152,11 +193,11 @@ def test_a_server_that_is_killed_between_a_vote_and_its_answer_counts_it_once(
         voter.press("1")
         assert server.process is not None
         wait_until(lambda: server.process and server.process.poll() is not None)
-        voter.page.wait_for_selector("#notice:not([hidden])")
+        voter.page.wait_for_selector("#notice-saving:not([hidden])")
         server.start()
         all_saved(voter.page)
         voter.look()
-        voter.page.wait_for_selector("#notice", state="hidden")
+        voter.page.wait_for_selector("#notice-saving", state="hidden")
     assert len({vote.vote_id for vote in votes_on(settings)}) == 1
 
 
@@ -182,7 +223,7 @@ def test_while_the_broker_is_away_votes_wait_on_the_disk_and_the_page_says_so(
     with page_server(tmp_path, settings=away) as server:
         voter = at_the_stage(visit, server.url)
         voter.vote("1")
-        assert "safe on the server's disk" in voter.page.inner_text("#notice")
+        assert "safe on the server's disk" in voter.page.inner_text("#notice-saving")
     assert list((tmp_path / "state").rglob("votes-*.sqlite"))
 
 

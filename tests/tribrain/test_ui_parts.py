@@ -25,6 +25,8 @@ from tribrain.ui.library import Library, RunStory, run_name
 from tribrain.ui.links import digest
 from tribrain.ui.model_page import simulated_annotators
 from tribrain.ui.now_page import not_on_topic
+from tribrain.ui.state import open_state
+from tribrain.ui.vote_page import NotKnownYet, vote_of
 
 
 def events(n: int) -> list[TraceEvent]:
@@ -227,3 +229,24 @@ def test_no_script_makes_code_or_markup_of_text() -> None:
     for script in static.glob("*.js"):
         assert "eval(" not in script.read_text()
         assert "innerHTML" not in script.read_text()
+
+
+@pytest.mark.parametrize(
+    ("running_s", "error"), [(0, NotKnownYet), (3_600, ValueError)], ids=["just started", "for an hour"]
+)
+def test_only_a_server_that_may_still_read_its_runs_asks_for_a_vote_again(
+    running_s: int, error: type[Exception], tmp_path: Path
+) -> None:
+    with open_state(
+        roots=[],
+        settings=None,
+        model="default",
+        dimensions=(),
+        annotator="",
+        key=bytes(32),
+        state_dir=tmp_path,
+        cache=tmp_path,
+    ) as state:
+        state.started_ms -= 1000 * running_s
+        with pytest.raises(error):
+            vote_of(state, {"vote_id": "v", "answer": "left"}, {"sides": ["a", "b"], "annotator": "Ann"})

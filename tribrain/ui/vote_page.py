@@ -6,6 +6,7 @@ arm or the model.
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,10 +35,16 @@ from tribrain.ui.pages import (
     shown_film,
     state_of,
 )
-from tribrain.ui.state import PageState
+from tribrain.ui.state import SILENT_S, PageState
 
 PAGE = "tribrain-ui/1"
+_READ_WITHIN_MS = 600_000
+"""Time from its start within which a server reads all runs that are on Kafka."""
 _STALE = "this pair belongs to another server or key; reload the page"
+
+
+class NotKnownYet(Exception):
+    """A vote on runs that the server has yet to read, as it may have just after its start."""
 
 
 async def show(request: Request) -> Response:
@@ -126,9 +133,11 @@ async def answer(request: Request) -> Response:
     try:
         given = orjson.loads(body)
         sealed = state.links.open("pair", str(given["pair"]))
-        vote = _vote(state, given, sealed)
+        vote = vote_of(state, given, sealed)
     except Forged:
         return problem(404, _STALE)
+    except NotKnownYet:
+        return problem(503, "The server is still reading the runs of this pair.")
     except (KeyError, TypeError, ValueError, ContractError) as error:
         return problem(400, f"this is not a vote: {error}")
     if sealed["annotator"] != annotator_of(request):
@@ -136,10 +145,17 @@ async def answer(request: Request) -> Response:
     return await run_in_threadpool(_take, state, vote, sealed["nonce"])
 
 
-def _vote(state: PageState, given: dict[str, Any], sealed: dict[str, Any]) -> Vote:
+def vote_of(state: PageState, given: dict[str, Any], sealed: dict[str, Any]) -> Vote:
+    """The vote that a browser sent, on the sealed pair.
+
+    Raises NotKnownYet if the browser should send it again, and KeyError, TypeError, ValueError or
+    ContractError if it is no vote.
+    """
     left_side, right_side = (state.library.candidate(side) for side in sealed["sides"])
     if left_side is None or right_side is None:
-        raise ValueError("its videos are not known yet; try again in a moment")
+        if _may_still_come(state):
+            raise NotKnownYet
+        raise ValueError("its runs are gone")
     takes_back = str(given.get("takes_back") or "")
     chosen = given.get("answer")
     if chosen not in ANSWERS and not (chosen is None and takes_back):
@@ -167,6 +183,12 @@ def _vote(state: PageState, given: dict[str, Any], sealed: dict[str, Any]) -> Vo
         page=PAGE,
         meta={"shown": sealed["nonce"], "prompts_read": given.get("prompts_read") is True},
     )
+
+
+def _may_still_come(state: PageState) -> bool:
+    """Whether runs that are not known may still be read from Kafka."""
+    is_new = time.time_ns() // 1_000_000 - state.started_ms < _READ_WITHIN_MS
+    return is_new or (state.live is not None and state.live.follower.silent_s > SILENT_S)
 
 
 def _number(value: object) -> float | None:

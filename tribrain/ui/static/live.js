@@ -5,15 +5,27 @@ let known = document.body.dataset.news; // the state that is shown; anything els
 let isRenewing = false;
 let isLate = false; // whether news arrived during an update
 let restsUntil = 0;
+const TRY_AGAIN_MS = 3000;
 const PAUSE_MS = 200; // least pause after an update
 const PAUSE_TIMES = 4; // least pause as a multiple of the update's duration, so that slow pages are not rendered all the time
 
 function listen() {
   if (source || document.hidden) return;
   source = new EventSource("/live");
+  source.addEventListener("open", () => say(""));
   source.addEventListener("message", (event) => {
     if (known !== event.data) soon();
   });
+  source.addEventListener("error", () => {
+    say("The server does not answer, so this page may be out of date. It tries again.");
+    if (source.readyState !== EventSource.CLOSED) return; // the browser itself tries again
+    rest();
+    setTimeout(listen, TRY_AGAIN_MS);
+  });
+}
+
+function say(text) {
+  document.getElementById("not-live").textContent = text;
 }
 
 function rest() {

@@ -1,13 +1,14 @@
-// Voting: shows a pair, preloads the next one, and resends votes until the server answers.
+// Voting: puts a pair on the stage, takes the answer, and sums up at the end of a session.
 
+import { keep, restore } from "/static/kept.js";
+import { Pairs } from "/static/pairs.js";
 import { Pair } from "/static/player.js";
+import { Outbox } from "/static/sending.js";
 
 const $ = (id) => document.getElementById(id);
 const SESSION = 20; // votes after which a break is suggested
 const SETTLE_MS = 250; // the second click of a double click must not answer the next pair
-const PENDING = "tribrain.pending";
 const DONE = "tribrain.session";
-const dimensions = JSON.parse($("voting").dataset.dimensions);
 const PAUSE_WORDS = ["Thank you", "Every vote improves the model. A short break keeps answers consistent."];
 const ENDS = { // why there is no next pair: title and text
   no_pairs: ["Nothing to vote on yet", "New pairs appear as runs generate videos."],
@@ -15,140 +16,70 @@ const ENDS = { // why there is no next pair: title and text
   held: ["Others are judging the last pairs", "Look again in a few minutes."],
   refused: ["No pair can be shown", "Reload the page to try again."],
 };
+const { annotator } = $("voting").dataset;
 const KEYS = { 1: "left", 2: "right", t: "tie", b: "both_bad", s: "cannot_tell" };
+const DIGITS = { Digit1: "1", Digit2: "2" }; // by their place, as some keyboards need Shift for digits
+
+const pairs = new Pairs(JSON.parse($("voting").dataset.dimensions), (text) => notice("loading", text));
+const outbox = new Outbox({ saving: () => say("Saving …"), waiting, accepted, refused });
 
 let shown = null; // { data, player, at, promptsRead }
-let ahead = null; // a promise of the next pair
-let turn = 0;
+let scene = 0; // grows when a pair or the summary is to take the stage; whatever was to come before is void
 let slow = false;
-let session = restore(DONE, { n: 0, votes: [] });
+let refusals = 0;
+let session = restore(DONE, newSession());
+if (session.annotator !== annotator) session = newSession();
 
-// Sending votes
-
-let sending = false;
-let pause = 250;
-
-function restore(key, otherwise) {
-  try {
-    return JSON.parse(sessionStorage.getItem(key)) ?? otherwise;
-  } catch {
-    return otherwise;
-  }
+function newSession() {
+  return { annotator, n: 0, votes: [] };
 }
 
-function keep(key, value) {
-  try {
-    sessionStorage.setItem(key, JSON.stringify(value));
-  } catch { /* without storage, a reload forgets the session */ }
+// What becomes of votes
+
+function waiting(problem, count) {
+  notice("saving", `${problem} ${count === 1 ? "Your vote is" : `${count} votes are`} kept in this tab and will be sent again.`);
 }
 
-let pending = restore(PENDING, []);
-
-function send(vote) {
-  pending.push(vote);
-  keep(PENDING, pending);
-  sendPending();
-}
-
-async function sendPending() {
-  if (sending) return;
-  sending = true;
-  while (pending.length) {
-    say("Saving …");
-    let problem = "The server does not answer.";
-    try {
-      const answer = await fetch("/vote/answers", {
-        method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(pending[0]),
-        signal: AbortSignal.timeout(10000),
-      });
-      const said = await answer.json().catch(() => ({}));
-      if (answer.ok) {
-        accepted(said, pending[0]);
-        continue;
-      }
-      problem = said.error ?? `The server answers ${answer.status}.`;
-      if (answer.status < 500 && answer.status !== 408 && answer.status !== 429) {
-        // A retry would not help.
-        pending.shift();
-        keep(PENDING, pending);
-        notice(`A vote was refused: ${problem}`);
-        continue;
-      }
-    } catch { /* no answer */ }
-    notice(`${problem} ${pending.length === 1 ? "Your vote is" : `${pending.length} votes are`} kept in this tab and will be sent again.`);
-    await new Promise((done) => setTimeout(done, pause));
-    pause = Math.min(2 * pause, 3000);
-  }
-  sending = false;
-}
-
-function accepted(said, sent) {
-  pending.shift();
-  // If this showing was already answered, the earlier answer counts, under its own id.
+function accepted(sent, said) {
   for (const vote of session.votes) if (vote.id === sent.vote_id) vote.id = said.vote_id;
-  for (const undo of pending) if (undo.takes_back === sent.vote_id) undo.takes_back = said.vote_id;
-  keep(PENDING, pending);
-  pause = 250;
-  if (said.place === "spool") notice("Kafka is unreachable. Votes are safe on the server's disk and are sent when it is back.");
-  else notice("");
+  keep(DONE, session);
+  notice("saving", said.place === "spool" ? "Kafka is unreachable. Votes are safe on the server's disk and are sent when it is back." : "");
   say("Saved");
   $("see-model").hidden = false;
 }
 
-// The next pair
-
-// isFresh: nothing is on the stage, so the server need not reserve what was there before.
-async function load(isFresh = false) {
-  const dimension = dimensions[turn % dimensions.length];
-  turn += 1;
-  for (let wait = 250; ; wait = Math.min(2 * wait, 3000)) {
-    let data = null;
-    let why = "The server does not answer.";
-    try {
-      const answer = await fetch(`/vote/next?dimension=${encodeURIComponent(dimension)}${isFresh ? "&fresh=1" : ""}`, { signal: AbortSignal.timeout(60000) });
-      if (answer.ok) data = await answer.json();
-      else {
-        const said = (await answer.json().catch(() => ({}))).error;
-        if (answer.status < 500) {
-          notice(said ?? "Please reload the page.");
-          return { pair: null, why: "refused" };
-        }
-        why = said ?? why;
-      }
-    } catch { /* no answer */ }
-    if (data !== null) {
-      if (data.pair === null) return data;
-      const player = new Pair(data.left, data.right);
-      try {
-        await player.ready;
-        notice("");
-        return { ...data, player };
-      } catch {
-        player.destroy();
-      }
-    } else {
-      notice(`${why} The page continues when it is back.`);
-    }
-    await new Promise((done) => setTimeout(done, wait));
-  }
+function refused(sent, problem) {
+  const left = session.votes.filter((vote) => vote.id !== sent.vote_id);
+  session.n -= session.votes.length - left.length;
+  session.votes = left;
+  counted();
+  refusals += 1;
+  notice("saving", "");
+  notice("refused", `${refusals === 1 ? "A vote was" : `${refusals} votes were`} refused: ${problem}`);
+  say("Not saved");
 }
 
+// The stage
+
 async function next() {
+  const mine = ++scene;
   const before = shown;
-  let data = await (ahead ?? load(before === null));
-  ahead = null;
+  let data = await pairs.next(before === null);
+  if (mine !== scene) return;
+  pairs.take();
   if (data.pair === null && data.why !== "refused" && before) {
     // That answer came while another pair was on the stage.
-    await sent();
-    data = await load(true);
-    if (shown !== before) return;
+    await outbox.emptied();
+    data = await pairs.next(true);
+    if (mine !== scene) return;
+    pairs.take();
   }
   if (data.pair === null) {
     finish(data);
     return;
   }
   show(data);
-  ahead = load();
+  pairs.prepare();
 }
 
 function show(data) {
@@ -194,7 +125,7 @@ function answer(value) {
   session.n += 1;
   session.votes.push({ id: vote.vote_id, data: plain(data) });
   counted();
-  send(vote);
+  outbox.send(vote);
   if (session.n % SESSION === 0) finish({});
   else next();
 }
@@ -204,19 +135,17 @@ function undo() {
   if (!last) return;
   session.n -= 1;
   counted();
-  send({ vote_id: newId(), pair: last.data.pair, answer: null, takes_back: last.id });
+  outbox.send({ vote_id: newId(), pair: last.data.pair, answer: null, takes_back: last.id });
   say("Taken back");
-  const current = shown && !shown.isAnswered ? plain(shown.data) : null;
+  if (shown && !shown.isAnswered) pairs.putBack(plain(shown.data));
   hideSummary();
+  scene += 1;
   show(last.data);
-  if (!current) return;
-  ahead?.then((data) => data.player?.destroy());
-  ahead = Promise.resolve(current);
 }
 
 // The part of a pair that survives a reload: everything but the player.
-function plain({ pair, goal, dimension, left, right }) {
-  return { pair, goal, dimension, left, right };
+function plain({ pair, goal, about, dimension, left, right }) {
+  return { pair, goal, about, dimension, left, right };
 }
 
 // Works on insecure pages, too, where crypto.randomUUID is missing.
@@ -228,12 +157,13 @@ function counted() {
   keep(DONE, session);
   $("count").textContent = session.n === 1 ? "1 vote" : `${session.n} votes`;
   $("progress").value = session.n % SESSION || (session.n ? SESSION : 0);
-  $("undo").disabled = session.votes.length === 0;
+  $("undo").disabled = $("undo-last").disabled = session.votes.length === 0;
 }
 
 // The end of a session
 
 async function finish(data) {
+  const mine = ++scene;
   if (shown) shown.player.pause();
   $("voting").hidden = true;
   $("summary").hidden = false;
@@ -242,16 +172,10 @@ async function finish(data) {
   $("go-on").textContent = isOver ? "Look for new videos" : "Continue voting";
   [$("summary-title").textContent, $("summary-lead").textContent] = isOver ? ENDS[data.why] : PAUSE_WORDS;
   $("summary-title").focus();
-  await sent();
+  await outbox.emptied();
   const figures = await fetch(`/vote/session?n=${session.n}`).then((answer) => (answer.ok ? answer.json() : null)).catch(() => null);
+  if (mine !== scene) return;
   $("summary-figures").replaceChildren(...(figures ? summary(figures) : []));
-}
-
-function sent() {
-  return new Promise((done) => {
-    const look = () => (pending.length ? setTimeout(look, 100) : done());
-    look();
-  });
 }
 
 function summary(figures) {
@@ -331,18 +255,21 @@ function firstFrame() {
     close("first-frame", "start");
     return;
   }
+  const of = shown;
   const source = document.createElement("video");
   source.muted = true;
   source.preload = "auto";
-  source.src = shown.data.left.film;
+  source.src = of.data.left.film;
   // A video that was never on the screen has a picture only after a seek.
-  source.addEventListener("loadeddata", () => { source.currentTime = 0.25 / shown.data.left.fps; }, { once: true });
+  source.addEventListener("loadeddata", () => { source.currentTime = 0.25 / of.data.left.fps; }, { once: true });
   source.addEventListener("seeked", () => {
-    const canvas = $("first-canvas");
-    canvas.width = source.videoWidth;
-    canvas.height = source.videoHeight;
-    canvas.getContext("2d").drawImage(source, 0, 0);
-    open("first-frame", "start");
+    if (of === shown) {
+      const canvas = $("first-canvas");
+      canvas.width = source.videoWidth;
+      canvas.height = source.videoHeight;
+      canvas.getContext("2d").drawImage(source, 0, 0);
+      open("first-frame", "start");
+    }
     source.removeAttribute("src");
     source.load();
   }, { once: true });
@@ -370,20 +297,27 @@ function say(text) {
   $("saved").textContent = text;
 }
 
-function notice(text) {
-  if ($("notice").textContent === text) return;
-  $("notice").textContent = text;
-  $("notice").hidden = !text;
+// Each matter has a place of its own, so that none hides another.
+function notice(matter, text) {
+  const place = $(`notice-${matter}`);
+  if (place.textContent === text) return;
+  place.textContent = text;
+  place.hidden = !text;
 }
 
 // Keys and clicks
 
 document.addEventListener("keydown", (event) => {
-  if (event.repeat && event.key !== "f") return;
-  if (event.ctrlKey || event.metaKey || event.altKey || !$("summary").hidden) return;
-  const key = event.key.toLowerCase();
-  if (key in KEYS) answer(KEYS[key]);
-  else if (key === "u") undo();
+  if (event.repeat && event.key !== "f") {
+    // A key that is held would press its button again and again, or scroll the page.
+    if (event.key === "Enter" || event.key === " ") event.preventDefault();
+    return;
+  }
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const key = DIGITS[event.code] ?? event.key.toLowerCase();
+  if (key === "u") undo();
+  else if (!$("summary").hidden) return;
+  else if (key in KEYS) answer(KEYS[key]);
   else if (key === " " && !(event.target instanceof HTMLButtonElement)) togglePlay();
   else if (key === "f") step();
   else if (key === "d") toggleSlow();
@@ -398,6 +332,7 @@ for (const button of document.querySelectorAll("[data-answer]")) {
   });
 }
 $("undo").addEventListener("click", undo);
+$("undo-last").addEventListener("click", undo);
 $("play").addEventListener("click", togglePlay);
 $("frame").addEventListener("click", step);
 $("slow").addEventListener("click", toggleSlow);
@@ -411,16 +346,16 @@ $("prompts").addEventListener("click", prompts);
 $("finish").addEventListener("click", () => finish({}));
 $("go-on").addEventListener("click", () => {
   hideSummary();
-  session = { n: 0, votes: [] };
+  session = newSession();
   counted();
   if (shown && !shown.isAnswered) {
     shown.player.play();
     playing(true);
   } else next();
 });
-window.addEventListener("online", sendPending);
+window.addEventListener("online", () => outbox.sendAll());
 window.addEventListener("beforeunload", (event) => {
-  if (pending.length) event.preventDefault();
+  if (!outbox.isEmpty) event.preventDefault();
 });
 
 // For measuring the drift between the two films, in seconds.
@@ -431,6 +366,6 @@ window.tribrain = {
 };
 
 counted();
-sendPending();
+outbox.sendAll();
 requestAnimationFrame(everyPicture);
 next();
