@@ -18,6 +18,7 @@ from streams.messages.codec import encode
 from streams.messages.stored import Outgoing
 from streams.snapshots import fenced_writer
 from streams.snapshots.writer import SnapshotWriter
+from streams.worker import shell
 from tests.factories import pair, run
 from tests.kafka.test_trainer import publish
 from tests.services import service
@@ -46,6 +47,8 @@ def reason(settings: Settings) -> str:
 
 def soon() -> None:
     PATCH.setattr(fenced_writer, "_START_S", 0.5)
+    PATCH.setattr(fenced_writer, "_CLOSE_S", 0.5)
+    PATCH.setattr(shell, "_LAST_ANSWERS_S", 1.0)
 
 
 def audibly() -> None:

@@ -15,6 +15,7 @@ from streams.kafka.candidates import Candidates
 from streams.kafka.connection import Connection
 from streams.kafka.incarnations import topic_ids
 from streams.kafka.settings import Settings
+from streams.worker import shell
 from streams.worker.app import _Silence
 from streams.worker.batch_delivery import _Thread
 from streams.worker.batches import Inbox
@@ -86,6 +87,7 @@ def a_lookup_that_goes_on(*_: object) -> Any:
 
 def slow_lookups() -> None:
     PATCH.setattr(Candidates, "look_up", a_lookup_that_goes_on)
+    PATCH.setattr(shell, "_LAST_ANSWERS_S", 1.0)
 
 
 def test_a_trainer_that_is_to_stop_does_not_wait_for_a_lookup(settings: Settings) -> None:
