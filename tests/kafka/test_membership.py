@@ -20,11 +20,11 @@ from tests.services import service
 from tests.waiting import let_time_pass, wait_until
 
 _WAIT_S = 60.0
-_IDLE_S = 2.0
+_IDLE_S = 4.0
 
 
 def _impatient() -> None:
-    """In the trainer's process: aiokafka takes one that reads nothing for two seconds for hung."""
+    """In the trainer's process: aiokafka takes one that reads nothing for four seconds for hung."""
     pytest.MonkeyPatch().setattr(app, "LONGEST_IDLE_S", _IDLE_S)
 
 
@@ -47,7 +47,7 @@ def test_a_trainer_with_nothing_to_read_stays_and_takes_over(settings: Settings)
             for _ in range(2)
         ]
         wait_until(lambda: _members(of_one) == len(trainers))
-        let_time_pass(3 * _IDLE_S)
+        let_time_pass(1.5 * _IDLE_S)
         assert _members(of_one) == len(trainers)
         trainers[0].terminate()
         publish(of_one, run([0.1, 0.9]))
