@@ -14,7 +14,7 @@ _FIRST_WITH_BYTES = (3, 3)
 
 
 def fullest_disk(settings: Settings, timeout_s: float = 10.0) -> Disk | None:
-    """The disk with the least room, among all brokers; None if they do not report disks.
+    """The disk with the least free for its size, among all brokers; None if they do not report disks.
 
     Raises BadInput if no broker answers within ``timeout_s`` seconds.
     """
@@ -33,4 +33,4 @@ def fullest_disk(settings: Settings, timeout_s: float = 10.0) -> Disk | None:
         for folder in broker["log_dirs"]
         if folder.get("total_bytes", -1) > 0
     ]
-    return min(disks, key=lambda disk: disk.room, default=None)
+    return min(disks, key=lambda disk: disk.free / disk.least_free, default=None)

@@ -24,11 +24,11 @@ class Disk:
         return cls(usage.free, usage.total)
 
     @property
-    def room(self) -> float:
-        """What is free, in terms of the least that should be."""
-        return self.free / min(LEAST_FREE_SHARE * self.size, LEAST_FREE_BYTES)
+    def least_free(self) -> float:
+        """The bytes that should be free; 0 for a file system that reports no size."""
+        return min(LEAST_FREE_SHARE * self.size, LEAST_FREE_BYTES)
 
     @property
     def is_filling(self) -> bool:
         """Whether it needs attention."""
-        return self.room < 1.0
+        return self.free < self.least_free

@@ -110,9 +110,8 @@ class FencedWriter:
             raise
         except TimeoutError:
             await self._end(producer)
-            await asyncio.to_thread(
-                has_transactions, self._settings
-            )  # raises where the broker is away by now
+            # Raises where the broker is away by now.
+            await asyncio.to_thread(has_transactions, self._settings)
             raise _no_coordinator_answers(self._settings) from None
         except KafkaError as error:
             await producer.stop()

@@ -15,6 +15,7 @@ from streams.metrics.disks import Disk
         (24 << 30, 252 << 30, False),  # less than a tenth, and room for months
         (9 << 30, 252 << 30, True),
         (0, 1, True),
+        (0, 0, False),  # a file system that reports no size
     ],
 )
 def test_a_disk_is_filling_with_less_than_a_tenth_and_less_than_ten_gib(
@@ -23,5 +24,5 @@ def test_a_disk_is_filling_with_less_than_a_tenth_and_less_than_ten_gib(
     assert Disk(free, size).is_filling is is_filling
 
 
-def test_a_small_disk_that_is_filling_has_less_room_than_a_large_one_that_is_not() -> None:
-    assert Disk(1 << 30, 16 << 30).room < Disk(50 << 30, 1000 << 30).room
+def test_a_large_disk_needs_no_more_free_than_ten_gib() -> None:
+    assert Disk(0, 16 << 30).least_free < Disk(0, 1000 << 30).least_free == 10 << 30
