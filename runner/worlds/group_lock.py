@@ -10,7 +10,8 @@ Whoever may want to resume later creates the file. It belongs to one group at a 
     group 4711 on node-3
     status 0
 
-The second line exists if the program was started through ``witnessed`` and has exited.
+The caller writes the first line, and so does a program that was started through ``witnessed``, in case the
+caller is killed before. The second line exists if such a program has exited.
 """
 
 from __future__ import annotations
@@ -32,8 +33,10 @@ _GONE_S = 10.0
 _LOOK_AGAIN_S = 0.05
 _GROUP = re.compile(r"^group (\d+) on (.*)$", re.MULTILINE)
 _STATUS = re.compile(r"^status (\d+)$", re.MULTILINE)
-# The shell that outlives the caller writes the status. ``"$0"`` is the lock.
-_WITNESS = '"$@"; status=$?; echo "status $status" >>"$0"; exit "$status"'
+# The shell outlives the caller and is the group's first process. ``"$0"`` is the lock, ``"$1"`` the host.
+_WITNESS = (
+    'echo "group $$ on $1" >>"$0"; shift; "$@"; status=$?; echo "status $status" >>"$0"; exit "$status"'
+)
 
 
 def end_left_behind(lock: Path) -> None:
@@ -47,21 +50,31 @@ def end_left_behind(lock: Path) -> None:
     except FileNotFoundError:
         return
     try:
-        if _take(descriptor):
-            return
-        noted = _GROUP.findall(_text(lock))
-        whose = "an earlier process group"
-        if noted:
-            group, host = noted[-1]
-            whose = f"process group {group} on {host}"
-            if host != socket.gethostname():
-                raise BadInput(f"{lock}: {whose} is still running; end it there first")
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(int(group), signal.SIGKILL)
-        if not _take_within(descriptor, _GONE_S):
-            raise BadInput(f"{lock}: {whose} is still running; end it first")
+        deadline = time.monotonic() + _GONE_S
+        while not _take(descriptor):
+            whose = _kill_noted(lock)
+            if time.monotonic() > deadline:
+                raise BadInput(f"{lock}: {whose} is still running; end it first")
+            time.sleep(_LOOK_AGAIN_S)
     finally:
         os.close(descriptor)
+
+
+def _kill_noted(lock: Path) -> str:
+    """Kill the group that a held lock names, and return how to call it.
+
+    A group that was started a moment ago may not be named yet. Raises BadInput if it is on another machine.
+    """
+    noted = _GROUP.findall(_text(lock))
+    if not noted:
+        return "an earlier process group"
+    group, host = noted[-1]
+    whose = f"process group {group} on {host}"
+    if host != socket.gethostname():
+        raise BadInput(f"{lock}: {whose} is still running; end it there first")
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(int(group), signal.SIGKILL)
+    return whose
 
 
 @contextmanager
@@ -98,7 +111,7 @@ def witnessed(arguments: Sequence[str], lock: Path) -> list[str]:
 
     The status is written even if the caller is gone. After a signal it is 128 plus the signal's number.
     """
-    return ["/bin/sh", "-c", _WITNESS, str(lock), *arguments]
+    return ["/bin/sh", "-c", _WITNESS, str(lock), socket.gethostname(), *arguments]
 
 
 def has_ended_well(lock: Path) -> bool:

@@ -197,11 +197,18 @@ def test_a_pair_that_an_undo_puts_on_the_stage_again_comes_to_nobody_meanwhile(l
     for _ in range(13):
         page.vote("Bob")
     last = page.asker.next("Ann", "")  # from here on the first pair is no longer reserved
-    page.undo(first, "Ann", "0")
     page.asker.hold("Ann", "", pair(first))
-    for name in ("Ann", "Carl"):
-        while (asked := page.asker.next(name, "")) is not None:
-            assert pair(asked) not in (pair(first), pair(last))
+    assert first is not None
+    for is_taken_back in (False, True):
+        if is_taken_back:
+            page.undo(first, "Ann", "0")
+        for name in ("Ann", "Carl"):
+            while (asked := page.asker.next(name, "")) is not None:
+                assert pair(asked) not in (pair(first), pair(last))
+    page.ballots.take(answer_to(first, "Ann", "another answer"))
+    again = page.asker.next("Carl", "")
+    assert again is not None
+    assert (pair(again), again.rule) == (pair(first), OVERLAP_RULE)
 
 
 def test_whoever_begins_anew_gets_the_pairs_again_that_were_on_their_stage(library: Library) -> None:

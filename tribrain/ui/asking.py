@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -56,8 +56,8 @@ class _Holding(NamedTuple):
 
 class _Lease(NamedTuple):
     until_s: float
-    votes: int
-    """Votes of the annotator on the pair before the lease."""
+    votes: frozenset[str]
+    """The annotator's standing votes on the pair before the lease. Any other one ends it."""
 
 
 class Asker:
@@ -95,13 +95,12 @@ class Asker:
         with self._lock:
             votes = self._ballots.standing(dimension)
             pairs = {named(pair): pair for pair in self._pool()}
-            given = Counter((vote.annotator, pair_of(vote)) for vote in votes)
-            leased = self._leased(dimension, given)
+            leased = self._leased(dimension, votes)
             asked = self._again(annotator, votes, pairs, leased)
             asked = asked or self._new(annotator, votes, pairs, leased, dimension)
             asked = asked or self._of_others(annotator, votes, pairs, leased)
             if asked is not None:
-                self._lease(annotator, dimension, asked.pair, given[annotator, asked.pair])
+                self._lease(annotator, dimension, asked.pair, votes)
             return asked
 
     def rest(self, annotator: str, dimensions: Sequence[str]) -> Rest:
@@ -115,11 +114,12 @@ class Asker:
         return "all_judged" if all(pairs <= each for each in judged) else "held"
 
     def hold(self, annotator: str, dimension: str, pair: Pair) -> None:
-        """Reserve a pair that is on this annotator's stage again, because they took their vote back."""
+        """Reserve a pair that is on this annotator's stage again, because they take their vote back.
+
+        Before the vote is taken back: afterwards somebody may be given the pair first.
+        """
         with self._lock:
-            votes = self._ballots.standing(dimension)
-            given = sum(vote.annotator == annotator and pair_of(vote) == pair for vote in votes)
-            self._lease(annotator, dimension, pair, given)
+            self._lease(annotator, dimension, pair, self._ballots.standing(dimension))
 
     def give_back(self, annotator: str, dimension: str, asked: Asked) -> None:
         """Release a pair that was not shown."""
@@ -132,20 +132,20 @@ class Asker:
             for holding in [each for each in self._leases if each.annotator == annotator]:
                 del self._leases[holding]
 
-    def _lease(self, annotator: str, dimension: str, pair: Pair, votes: int) -> None:
-        self._leases[_Holding(annotator, dimension, pair)] = _Lease(self._clock() + _LEASE_S, votes)
+    def _lease(self, annotator: str, dimension: str, pair: Pair, votes: list[Vote]) -> None:
+        own = frozenset(
+            vote.vote_id for vote in votes if vote.annotator == annotator and pair_of(vote) == pair
+        )
+        self._leases[_Holding(annotator, dimension, pair)] = _Lease(self._clock() + _LEASE_S, own)
 
-    def _leased(self, dimension: str, given: Mapping[tuple[str, Pair], int]) -> set[Pair]:
+    def _leased(self, dimension: str, votes: list[Vote]) -> set[Pair]:
         now_s = self._clock()
-        self._leases = {
-            holding: lease
-            for holding, lease in self._leases.items()
-            if lease.until_s > now_s
-            and not (
-                holding.dimension == dimension
-                and given.get((holding.annotator, holding.pair), 0) > lease.votes
-            )
-        }
+        for vote in votes:
+            holding = _Holding(vote.annotator, dimension, pair_of(vote))
+            lease = self._leases.get(holding)
+            if lease is not None and vote.vote_id not in lease.votes:
+                del self._leases[holding]
+        self._leases = {holding: lease for holding, lease in self._leases.items() if lease.until_s > now_s}
         return {holding.pair for holding in self._leases if holding.dimension == dimension}
 
     def _again(

@@ -211,14 +211,14 @@ def _take_once(state: PageState, vote: Vote, shown: str) -> JSONResponse:
         return JSONResponse({"vote_id": vote.vote_id, "place": "kafka", "again": True})
     if vote.answer is not None and (first := _answered(state, vote, shown)):
         return JSONResponse({"vote_id": first, "place": "kafka", "again": True})
+    if vote.answer is None:
+        state.asker.hold(vote.annotator, vote.dimension, pair_of(vote))
     try:
         place = state.live.outlet.send(vote)
     except (ContractError, SpoolError, BadInput) as error:
         status = 400 if isinstance(error, ContractError) else 503
         return problem(status, f"the vote could not be stored: {error}")
     state.ballots.take(vote)
-    if vote.answer is None:
-        state.asker.hold(vote.annotator, vote.dimension, pair_of(vote))
     return JSONResponse({"vote_id": vote.vote_id, "place": place, "again": False})
 
 

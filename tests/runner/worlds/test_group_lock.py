@@ -150,6 +150,15 @@ def test_a_witnessed_program_that_was_ended_with_its_witness_has_not_ended_well(
     assert not has_ended_well(lock)
 
 
+def test_a_witnessed_program_is_ended_whose_caller_was_killed_before_it_could_note_the_group(
+    lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.worlds.process.note_group", lambda lock, group: None)
+    process = ProcessGroups().start(witnessed(["sleep", "60"], lock), locks=[lock])
+    end_left_behind(lock)
+    assert process.wait(5) == -signal.SIGKILL
+
+
 def test_a_witnessed_program_has_its_arguments_as_they_are(tmp_path: Path) -> None:
     lock = tmp_path / "a $(b) 'c'.lock"
     lock.touch()
