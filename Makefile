@@ -71,7 +71,8 @@ test-compose: $(READY)
 
 test-faults: $(LORA_READY)
 	$(BIN)/pytest -n 2 --dist loadfile -m "long or not long" tests/simulation tests/faults tests/fuzz \
-	  tests/secured tests/docs tests/tribrain/test_wheel.py
+	  tests/secured tests/docs
+	$(BIN)/pytest -n 2 --dist loadfile -m long tests/kafka tests/runner tests/tribrain
 
 bench: $(READY) $(PEERS_READY)
 	$(BIN)/python -m tests.bench --events 9000 --repeat 5 --peers-python $(PEERS)/bin/python --write

@@ -109,6 +109,7 @@ def test_events_whose_acknowledgements_are_lost_for_two_seconds_are_sent_again_a
             check(recovery(settings, runs))
 
 
+@pytest.mark.long
 def test_a_full_disk_under_the_broker_stops_no_run_and_loses_nothing(
     kafka_jars: KafkaJars, tmp_path: Path
 ) -> None:

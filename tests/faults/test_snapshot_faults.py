@@ -130,6 +130,7 @@ def filler(number: int) -> bytes:
     ))  # fmt: skip
 
 
+@pytest.mark.long
 def test_the_newest_snapshot_survives_a_long_pause_of_the_log_cleaner_and_the_compaction_after_it(
     broker: RestartableBroker,
 ) -> None:

@@ -232,7 +232,14 @@ def require_all_causes(archive: Archive, settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", ["restore.topics-made", "restore.gap-open:3", "restore.block-written:5", "restore.offsets-set"]
+    "place",
+    [
+        "restore.block-written:5",
+        *(
+            pytest.param(place, marks=pytest.mark.long)
+            for place in ("restore.topics-made", "restore.gap-open:3", "restore.offsets-set")
+        ),
+    ],
 )
 def test_a_restore_that_is_killed_goes_on_where_it_was_and_no_trainer_starts_before(
     place: str, settings: Settings, there: Settings, tribrain_on: Any, tmp_path: Path
@@ -383,6 +390,7 @@ def test_a_full_disk_under_the_backup_is_said_and_the_last_one_stays(
         assert records_of(open_archive(out)) == records_of(before)
 
 
+@pytest.mark.long
 def test_a_broker_that_goes_away_in_the_middle_ends_a_restore_which_goes_on_once_it_is_back(
     settings: Settings, kafka_jars: KafkaJars, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,6 +107,7 @@ def test_a_port_in_use_is_bad_input_that_names_it(kafka_jars: KafkaJars) -> None
             LocalBroker(kafka_jars, port=port).start()
 
 
+@pytest.mark.long
 def test_a_broker_loads_its_classes_from_javas_archive_once_that_was_made(
     kafka_jars: KafkaJars, tmp_path: Path
 ) -> None:

@@ -291,6 +291,7 @@ KILLED_AT = (
 )
 
 
+@pytest.mark.long
 def test_killed_after_each_step_it_goes_on_with_the_same_plan_and_does_nothing_twice(
     settings: Settings, made: Path, tmp_path: Path
 ) -> None:

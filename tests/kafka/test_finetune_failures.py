@@ -103,6 +103,7 @@ def test_a_judge_that_gives_nothing_for_the_old_videos_promotes_nothing(
     assert [event.step for event in told(settings)] == ["planned", "dataset", "trained"]
 
 
+@pytest.mark.long
 def test_without_its_plan_a_checkpoint_that_cannot_be_read_gives_way_to_a_new_one_and_counts(
     settings: Settings, made: Path, tmp_path: Path
 ) -> None:
@@ -124,7 +125,7 @@ def test_without_its_plan_a_checkpoint_that_cannot_be_read_gives_way_to_a_new_on
     ("program", "said"),
     [
         ("raise SystemExit('the disk of the cluster is full')", "the training ended with status 1; its last"),
-        ("", "the training left nothing in {out}; it printed nothing"),
+        pytest.param("", "the training left nothing in {out}; it printed nothing", marks=pytest.mark.long),
     ],
 )
 def test_a_training_that_fails_ends_with_code_4_and_is_tried_again_with_the_same_dataset(

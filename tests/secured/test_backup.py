@@ -26,6 +26,7 @@ from tribrain.shell.exit_codes import BAD_INPUT
 Tribrain = Callable[[Settings], Any]
 
 
+@pytest.mark.long
 def test_a_log_is_backed_up_and_restored_and_its_trainer_goes_on(
     secured: SecuredBroker, prefix: str, tribrain_on: Tribrain, tmp_path: Path
 ) -> None:

@@ -64,6 +64,7 @@ def test_a_broker_that_is_killed_and_started_again_loses_nothing_and_learning_go
             check(recovery(broker.open, runs))
 
 
+@pytest.mark.long
 def test_answers_that_are_lost_and_connections_that_are_cut_lose_and_double_nothing(
     kafka_jars: KafkaJars, tmp_path: Path
 ) -> None:
@@ -95,6 +96,7 @@ def test_answers_that_are_lost_and_connections_that_are_cut_lose_and_double_noth
         assert on_kafka == {encode(message) for message in messages}
 
 
+@pytest.mark.long
 def test_a_password_that_is_changed_ends_a_trainer_with_one_line_and_events_wait_for_it(
     kafka_jars: KafkaJars, tmp_path: Path
 ) -> None:

@@ -89,7 +89,7 @@ def _survive(broker: SecuredBroker, folder: Path, times: int, session_s: float, 
         assert tokens["run simulated"].given - before[2] >= times
 
 
-@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-512", "OAUTHBEARER"])
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-512", pytest.param("OAUTHBEARER", marks=pytest.mark.long)])
 def test_three_ends_of_sessions_lose_nothing_and_double_nothing(
     hasty: SecuredBroker, tmp_path: Path, mechanism: str
 ) -> None:

@@ -140,6 +140,7 @@ def test_all_votes_were_learnt_and_the_end_says_what_came_of_them(
         assert re.search(rf"{each['name']} .* {each['weight']:.2f} ", said)
 
 
+@pytest.mark.long
 def test_a_trainer_that_is_killed_costs_no_pair_and_counts_none_twice(kafka: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     arguments = ["demo", "--tasks", "24", "--iters", "4", "--out", str(out), "--bootstrap-servers", kafka]

@@ -19,7 +19,7 @@ if find_spec("peft") is None:
 
 from tests.trainers.lora.tiny import CONFIGS, tiny_base
 
-pytestmark = needs_proc
+pytestmark = [needs_proc, pytest.mark.long]
 
 _DEMO_S = 400.0
 

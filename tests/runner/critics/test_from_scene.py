@@ -16,7 +16,7 @@ from runner.worlds.scene import draw as drawn
 from runner.worlds.simulated import SimulatedWorld, random_goal
 from streams.messages.contracts import CriticResult
 
-TASKS, DRAWS = 20, 5
+TASKS, DRAWS = 12, 4
 NAMES = [critic.name for critic in default_critics()]
 UNKNOWN = np.nan
 

@@ -161,6 +161,7 @@ def test_no_event_tells_the_loop_the_truth() -> None:
     )
 
 
+@pytest.mark.long
 def test_drawn_and_computed_videos_lead_the_loop_to_the_same_quality() -> None:
     drawn, computed = (
         SeedExperiment(replace(SHORT, rendered=rendered), 4).run(CLEAN).critics_alone

@@ -117,7 +117,7 @@ def test_a_run_that_is_never_ended_is_as_that_of_the_loop_alone(tmp_path: Path) 
     assert trace(tmp_path / "a") == trace(tmp_path / "b")
 
 
-@pytest.mark.parametrize("candidates", [1, 2])
+@pytest.mark.parametrize("candidates", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_it_may_be_ended_after_any_byte_of_the_trace(tmp_path: Path, candidates: int) -> None:
     """As if the power had failed there: a line or a step that is not whole is made again."""
     out = tmp_path / "run"
@@ -132,7 +132,7 @@ def test_it_may_be_ended_after_any_byte_of_the_trace(tmp_path: Path, candidates:
         assert world.made == []
 
 
-@pytest.mark.parametrize("candidates", [1, 2])
+@pytest.mark.parametrize("candidates", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_every_event_reaches_the_sink_wherever_a_push_was_the_last_thing_done(
     tmp_path: Path, candidates: int
 ) -> None:
