@@ -17,7 +17,7 @@ from streams.kafka.topics import create_topics
 from tests.browser.voting import Voter, at_the_stage
 from tests.pages import PageServer, page_server, write_runs
 
-_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
+_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-software-rasterizer", "--disable-background-networking")
 
 
 class NoBrowser(Exception):

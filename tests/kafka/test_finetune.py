@@ -342,6 +342,7 @@ def test_a_training_that_a_killed_command_left_behind_is_ended_before_the_next_o
             second.kill_everything()
 
 
+@pytest.mark.long
 @needs_proc
 def test_of_two_jobs_of_one_model_the_last_to_begin_a_training_goes_on(
     settings: Settings, made: Path, tmp_path: Path
@@ -374,6 +375,7 @@ def test_ctrl_c_ends_the_training_too_and_its_lines_were_passed_on(
     assert not list((tmp_path / "work").glob("*/checkpoint"))
 
 
+@pytest.mark.long
 def test_it_waits_until_so_many_new_videos_are_selected(
     settings: Settings, made: Path, tmp_path: Path
 ) -> None:

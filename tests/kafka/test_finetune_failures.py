@@ -59,6 +59,7 @@ def by_programs(settings: Settings, made: Path, folder: Path, *more: str) -> lis
     ]
 
 
+@pytest.mark.long
 def test_a_generator_that_fails_with_the_old_checkpoint_promotes_nothing_and_is_tried_again(
     settings: Settings, made: Path, tmp_path: Path
 ) -> None:

@@ -114,6 +114,7 @@ def test_a_dry_run_refuses_the_folder_of_another_experiment(
     assert "label_share 0.5 rather than 0.9" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_the_number_of_processes_changes_nothing(tmp_path: Path, finished: Path) -> None:
     assert run(tmp_path / "out", "--processes", "3") == 0
     assert files(tmp_path / "out") == files(finished)

@@ -281,6 +281,7 @@ def test_without_the_extra_one_line_says_what_to_install(
     )
 
 
+@pytest.mark.long
 def test_two_processes_learn_each_pair_once_and_give_one_adapter(
     pairs: str, base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,7 +24,9 @@ from tribrain.cli import main
 GOALS = ("pour the tea", "fold the towel")
 GPUS = {"dit-2b": "0", "dit-7b": "0,1", "wan-14b": "0,1", "wan-1.3b": "0,1"}
 """So that dit-2b makes three of a step's four videos in one process: the fourth's prompt comes twice."""
-every_model = pytest.mark.parametrize("model", MODELS)
+every_model = pytest.mark.parametrize(
+    "model", [pytest.param(model, marks=pytest.mark.long if model == "dit-7b" else ()) for model in MODELS]
+)
 one_a_process_and_several = pytest.mark.parametrize("model", ["wan-14b", "dit-2b"])
 """A process makes one video, or several."""
 pytestmark = needs_proc

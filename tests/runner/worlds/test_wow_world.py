@@ -36,7 +36,9 @@ from tests.runner.worlds.test_group_lock import is_held
 from tests.runner.wow_doubles.checkout import FakeWow, fake_checkout
 from tests.waiting import wait_until
 
-every_model = pytest.mark.parametrize("model", MODELS)
+every_model = pytest.mark.parametrize(
+    "model", [pytest.param(model, marks=pytest.mark.long if model == "dit-7b" else ()) for model in MODELS]
+)
 
 
 @pytest.fixture
