@@ -219,7 +219,7 @@ def a_vote_that_is_formed_though_it_is_taken_back_and_then_not_withdrawn(patch: 
     patch.setattr(VoteProcessor, "_withdrawal", lambda *_: ())
 
 
-_FOUND_FROM = {
+_FOUND_FROM: dict[Callable[[pytest.MonkeyPatch], None], int] = {
     two_writers_that_are_opened_at_once: 200,
     a_writer_that_opens_again_whoever_was_opened_since: 100,
 }
