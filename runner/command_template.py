@@ -39,7 +39,7 @@ class CommandTemplate:
         if not arguments:
             raise BadInput(f"{whose}'s command is empty; expected a program and its arguments")
         if "{" not in arguments[0] and shutil.which(arguments[0]) is None:
-            raise BadInput(f"{whose} {arguments[0]!r} is not a program that can be run; check its path")
+            raise BadInput(f"{whose}: {arguments[0]!r} is not a program that can be run; check its path")
         self._arguments = arguments
 
     def filled(self, values: Mapping[str, str]) -> list[str]:

@@ -65,7 +65,7 @@ class Flicker:
     """
 
     name = "flicker"
-    sees = "jumps of the whole picture's brightness; null for a still or noise"
+    sees = "jumps of the whole picture's brightness; null for still images and noise"
 
     def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
         if changed_share(frames) < _STILL:
@@ -90,7 +90,7 @@ class Blur:
     """
 
     name = "blur"
-    sees = "how sharp frames are, of whatever; null for noise"
+    sees = "sharpness, whatever is shown; null for noise"
 
     def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
         if noise := _noise(frames):
@@ -145,7 +145,7 @@ class TemporalJitter:
     """
 
     name = "temporal_jitter"
-    sees = "a shaking camera; null for a still or noise"
+    sees = "a shaking camera; null for still images and noise"
 
     def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
         gray = gray_frames(working_size(frames))
@@ -218,7 +218,7 @@ class GoalReached:
     """
 
     name = "goal_reached"
-    sees = "a thing at its target; null unless the goal is a sentence as below"
+    sees = "a thing at its target; null unless the goal is one plain sentence about that"
 
     def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
         colours = goal_colours(goal)

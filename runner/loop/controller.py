@@ -247,7 +247,7 @@ def _read_state(path: Path) -> _State:
     try:
         state = msgspec.json.decode(raw, type=_State)
     except msgspec.MsgspecError as error:
-        raise BadInput(f"{path}: not a controller's state: {error}; delete it to start over") from None
+        raise BadInput(f"{path}: not a controller's state: {error}; give another file") from None
     if state.schema != _SCHEMA:
         raise BadInput(f"{path}: schema is {state.schema!r}; this version reads {_SCHEMA!r}")
     if state.checksum != _checksum(state):

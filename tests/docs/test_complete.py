@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from markdown.extensions.toc import slugify
 
+from runner.instructions import UNDERSTOOD
 from tests.docs.pages import ROOT, blocks_of, pages, prose_of, text_of
 from tests.docs.plan import ELSEWHERE, NOT_RUN, READINGS, WITH_DOCKER
 from tests.docs.reader import LASTING, kind_of, lines_of
@@ -102,6 +103,10 @@ def listed_in(nav: list[dict[str, object]]) -> Iterator[str]:
                 yield from listed_in(target)
             else:
                 yield str(target)
+
+
+def test_the_goals_that_goal_reached_understands_are_listed() -> None:
+    assert "\n".join(UNDERSTOOD) in [block.code.rstrip() for block in blocks_of("docs/how-to/critics.md")]
 
 
 def test_the_readme_stays_short() -> None:

@@ -74,6 +74,21 @@ def test_where_the_model_changed_is_said_there_and_not_at_the_first(tmp_path: Pa
     assert "model version 9 Model changed" in text
 
 
+def test_a_model_that_steered_though_its_gate_is_shut_is_not_said_to_watch(tmp_path: Path) -> None:
+    """As a model in a file does; of the first iteration it had nothing to say."""
+    events = [
+        replace(
+            event,
+            meta=event.meta
+            | {"reward_version": 7, "reward_gate": "shadow", "preference_confidence": 0.4 * event.iter_idx},
+        )
+        for event in [factories.event(i, 0.5) for i in range(2)]
+    ]
+    text = told(written(tmp_path, events)).text
+    assert "model version 7" in text
+    assert "only watches" not in text
+
+
 @pytest.mark.parametrize(
     ("reason", "words"),
     [

@@ -50,7 +50,7 @@ def train_on_pairs(
     if not any(difference(pair.chosen_critics, pair.rejected_critics) for pair in pairs):
         raise BadInput(
             f"nothing to learn from: found {counted(len(pairs), 'pair')}, none with a critic's score on "
-            "both sides; expected scores of the same critic, as tribrain pairs export takes them from "
+            "both sides; expected scores of the same critic, as tribrain pairs export writes them from "
             "critic_results"
         )
     pairs_of_task: Counter[tuple[str, str, str]] = Counter(

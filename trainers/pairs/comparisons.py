@@ -55,6 +55,7 @@ def comparison(
     Raises BadInput, which names the argument, for a score that is no finite number, an empty task, and any
     value that is not as above.
 
+    >>> from tribrain import comparison
     >>> pair = comparison({"sharp": 0.9}, {"sharp": 0.4}, "right", task="pour the tea")
     >>> pair.chosen_critics, pair.rejected_critics
     ({'sharp': 0.4}, {'sharp': 0.9})
@@ -94,6 +95,7 @@ def pairs_from_table(
     Any other column is refused, unless ``ignore`` names it. Raises BadInput, which says the row (counted from
     0) and the column, what was found and what is needed.
 
+    >>> from tribrain import pairs_from_table
     >>> rows = [
     ...     {"task": "tea", "left_sharp": 0.9, "right_sharp": 0.4, "winner": "left"},
     ...     {"task": "cup", "left_sharp": 0.2, "right_sharp": None, "winner": "tie", "annotator": 7},

@@ -37,6 +37,7 @@ def learn(
     Raises BadInput for a table or a pair that cannot be learnt, for none at all, for a learner that is not
     known, and for ``epochs`` below 1.
 
+    >>> from tribrain import learn
     >>> rows = [
     ...     {"task": n, "left_sharp": 0.8, "right_sharp": 0.3, "winner": "left" if n % 4 else "right"}
     ...     for n in range(40)
@@ -62,7 +63,7 @@ class PreferenceLearner:
     once the task has ended. ``model`` is the reward model's name, which pairs have to be for, and ``learner``
     is as in ``learn``. Raises BadInput for comparisons that cannot be learnt, and then learns none of them.
 
-    >>> from tribrain import comparison
+    >>> from tribrain import PreferenceLearner, comparison
     >>> learner = PreferenceLearner()
     >>> learner = learner.learn_one(comparison({"sharp": 0.9}, {"sharp": 0.4}, "left", task="pour the tea"))
     >>> learner.reward.version, learner.reward.critics

@@ -41,7 +41,7 @@ class Preference:
     probability: float
     """P(first ≻ second), given that it is no tie."""
     ci95: tuple[float, float] | None
-    """95% interval of the probability; None for a point estimate."""
+    """95% interval of the probability; None for a point estimate, or if the model knows no difference."""
     confidence: float
     """Weight that a run would give the preference, in (0, 1]: less where the model is unsure."""
     tie: float
@@ -59,7 +59,7 @@ class Ranked:
     probability: float
     """P(candidate ≻ an average one of the others); of two, that it is preferred to the other."""
     ci95: tuple[float, float] | None
-    """95% interval of the probability; None for a point estimate."""
+    """95% interval of the probability; None for a point estimate, or if there is nothing to compare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +159,12 @@ class Reward:
     def prob_prefer(self, first: ScoredCandidate, second: ScoredCandidate) -> Preference:
         """How probable it is that ``first`` is preferred to ``second``, by the critics that scored both.
 
-        Critics that the reward does not know are ignored. Raises BadInput for scores that are no finite
+        Critics that the reward does not know are ignored. Without a critic that scored both, the probability
+        is 0.5, and ``ci95`` is None. Raises BadInput for scores that are no finite
         numbers, and for a candidate with none of the critics that the reward knows.
         """
         d = self._differences(self._side(first, "first"), self._side(second, "second"))
-        believed = logit_of_mean(self.snapshot, [d])
+        believed = self._believed([d])
         return Preference(
             probability=prob_prefer(self.snapshot, d),
             ci95=believed.ci95,
@@ -179,6 +180,7 @@ class Reward:
         so the time grows with the square of their number. Raises BadInput as ``prob_prefer`` does, for no
         candidates, and for a name that comes twice.
 
+        >>> from tribrain import Reward
         >>> reward = Reward.read("bt_reward.json")  # doctest: +SKIP
         >>> reward.rank({"take 1": {"sharp": 0.9}, "take 2": {"sharp": 0.4}})[0].name  # doctest: +SKIP
         'take 1'
@@ -190,8 +192,16 @@ class Reward:
 
     def _against_others(self, each: Hashable, sides: Mapping[Hashable, _Side]) -> Logit:
         own = sides[each]
-        others = [side for other, side in sides.items() if other != each] or [own]
-        return logit_of_mean(self.snapshot, [self._differences(own, other) for other in others])
+        others = [side for other, side in sides.items() if other != each]
+        if not others:
+            return Logit(mean=0.0, variance=None)
+        return self._believed([self._differences(own, other) for other in others])
+
+    def _believed(self, several: Sequence[Differences]) -> Logit:
+        """Without variance if no difference is known: no evidence is no certainty."""
+        believed = logit_of_mean(self.snapshot, several)
+        is_known = any(name in d for d in several for name in self.snapshot.feature_names)
+        return believed if is_known else believed._replace(variance=None)
 
     def _differences(self, a: _Side, b: _Side) -> Differences:
         return differences(a.critics, b.critics, context=a.shared, of_a=a.own, of_b=b.own)

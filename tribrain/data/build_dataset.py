@@ -73,7 +73,7 @@ class BuildOptions:
     click.option(
         "--top-fraction",
         type=FiniteFloat(min=0.0, max=1.0, min_open=True),
-        help="Take this share of the videos, those with the highest reward.",
+        help="Keep this share of the videos, those with the highest reward.",
     ),
     click.option("--min-reward", type=FiniteFloat(), help="Take videos with at least this reward."),
     click.option("--per-task", type=Integer(min=1), help="Take this many videos per task, the best."),

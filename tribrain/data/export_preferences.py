@@ -114,7 +114,7 @@ class ExportOptions:
         "--video-prefix",
         metavar="URL",
         show_default="/data/local-files/?d=OUT/videos/",
-        help="label-studio: what precedes the names of videos.",
+        help="label-studio: prefix of the names of videos.",
     ),
     options.link,
     options.replace,

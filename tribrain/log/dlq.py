@@ -81,7 +81,7 @@ def show(name: str, bootstrap_servers: str | None, as_json: bool) -> None:
 def replay(names: tuple[str, ...], bootstrap_servers: str | None, as_json: bool) -> None:
     """Send dead letters back to the topics that they came from, once their cause is fixed.
 
-    A letter is replayed once; if it still cannot be used, a new letter comes of it. Letters that are damaged,
+    A letter is replayed once; if it still cannot be used, it becomes a new letter. Letters that are damaged,
     or hold only a part of a message that was too large, are not replayed: dismiss them. A letter that Kafka
     refuses is reported, and does not stop the others.
     """
@@ -117,7 +117,7 @@ def replay(names: tuple[str, ...], bootstrap_servers: str | None, as_json: bool)
 def dismiss(names: tuple[str, ...], bootstrap_servers: str | None, as_json: bool) -> None:
     """Give up dead letters that can never be used.
 
-    They are no longer listed or replayed, and no alert tells of them. They stay on their topic, but this
+    They are no longer listed or replayed, and no alert mentions them. They stay on their topic, but this
     cannot be undone. If list does not show one of the names, none is dismissed.
     """
     settings = open_kafka(bootstrap_servers, "log dead-letters dismiss")

@@ -121,7 +121,7 @@ def create(
 def publish_trace(trace: Path, bootstrap_servers: str | None, as_json: bool) -> None:
     """Send the trace of a finished run to Kafka, with an end of the run if it lacks one.
 
-    A running tribrain serve trainer makes pairs of it. Sending a trace twice does no harm.
+    A running tribrain serve trainer makes pairs of it. Sending a trace twice is harmless.
     """
     read_trace(trace)  # before anything is asked of the broker
     settings = open_kafka(bootstrap_servers, "log publish")

@@ -121,7 +121,7 @@ class ReplayOptions:
     ),
 )
 @option_group("Pairs", options.strategy, options.min_gap, options.top_k)
-@option_group("Model", options.model, options.model_by, options.learner)
+@option_group("Model", options.model, options.model_by, options.new_models_learner)
 @option_group("Output", options.out("Folder for pairs.jsonl and bt_reward.json."), options.as_json)
 def replay(**given: Any) -> None:
     """Rebuild pairs and reward models from the log or from traces, and compare with the published ones.

@@ -112,7 +112,6 @@ def _import(
     if not (read.statements or read.unusable or read.skipped):
         raise BadInput(f"{file}: holds no votes")
     settings = open_kafka(bootstrap_servers, "log vote --import")
-    kept = _keep(file, file_format, read)
     create_topics(settings)
     with Console(stderr=True).status("reading the votes that are known"):
         known, _, _ = _on_kafka(settings)
@@ -121,6 +120,7 @@ def _import(
         unknown = _on_unknown([each.vote for each in read.statements], settings)
     with Console(stderr=True).status(f"publishing {counted(len(new), 'vote')}"):
         refused = publish_votes(settings, new, timeout_s=_PUBLISH_S) if new else {}
+    kept = _keep(file, file_format, read)
     published = len(new) - len(refused)
     said = {
         "file": str(file),

@@ -82,10 +82,10 @@ def export_preference_pairs(
     "--lr",
     type=FiniteFloat(min=0, min_open=True),
     show_default="1.1",
-    help="Learning rate; only of --learner river-logistic.",
+    help="Learning rate; only with --learner river-logistic.",
 )
 @click.option("--seed", type=Integer(), default=0, help="Random seed of the order of later passes.")
-@options.learner
+@options.learner("Learning algorithm.")
 @options.model
 @options.as_json
 def train_preference_rm(

@@ -35,7 +35,7 @@ UNIT = "standard deviations"
     "--preference-weight",
     type=FiniteFloat(min=0),
     default=0.25,
-    help="Largest change of the critics' mean by the reward model, and largest loss of it in a pick.",
+    help="Largest change of the critics' mean by the reward model, and the most of it a pick gives up.",
 )
 @click.option("--learner", type=click.Choice(LEARNERS), default="laplace", help="Learning algorithm.")
 @options.seed("Random seed of the orders of tasks and candidates, and of the intervals.")

@@ -11,7 +11,6 @@ import click
 from runner.critics.chosen import chosen_critics
 from runner.critics.entry_point import EntryPointCritic
 from runner.critics.pixel import default_critics
-from runner.instructions import UNDERSTOOD
 from runner.interfaces import AnyCritic, VideoCritic
 from tribrain.shell.option_types import Seconds
 
@@ -31,8 +30,7 @@ CRITIC = click.option(
     multiple=True,
     metavar="NAME='COMMAND'|NAME",
     help="Add a critic (repeatable): a command with {video}, {prompt} and {goal} that prints a JSON object "
-    "of scores in [0, 1], or the name of one from an installed package. A name with = stands in double "
-    "quotes.",
+    "of scores in [0, 1], or the name of one from an installed package. Quote a name that contains =.",
 )
 CRITIC_TIMEOUT_S = click.option(
     "--critic-timeout-s",
@@ -47,11 +45,7 @@ CRITIC_OPTIONS = (
         is_flag=True,
         help="Leave out the built-in critics, which measure pixels and know nothing of the task:\n\n"
         # Click does not rewrap a paragraph behind \b; 44 characters fit beside the option's name.
-        "\b\n"
-        + _listed(f"{critic.name}: {critic.sees}" for critic in default_critics())
-        + "\n\nFor goal_reached, the goal has to be one of these sentences, with a colour and a noun (the "
-        "red cube) for THING and for TARGET. A robot or person may be named first, and where the thing comes "
-        "from. Any further instruction, place or negation makes it null.\n\n\b\n" + _listed(UNDERSTOOD),
+        "\b\n" + _listed(f"{critic.name}: {critic.sees}" for critic in default_critics()),
     ),
     CRITIC_TIMEOUT_S,
 )

@@ -48,7 +48,7 @@ _REWARD = option_group(
         "--preference-weight",
         type=FiniteFloat(min=0),
         default=0.25,
-        help="Largest change of the critics' mean by the reward model, and largest loss of it in a pick.",
+        help="Largest change of the critics' mean by the reward model, and the most of it a pick gives up.",
     ),
     click.option(
         "--prefer",

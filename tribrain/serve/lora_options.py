@@ -27,7 +27,7 @@ _GROUPS = (
             "--store",
             required=True,
             metavar="FOLDER|URI",
-            help="Where adapters go: a folder that runs can read, or an fsspec URI, e.g. s3://bucket/adapters.",
+            help="Store for adapters: a folder that runs can read, or an fsspec URI, e.g. s3://bucket/adapters.",
         ),
         lora_options.rank,
         lora_options.layers,

@@ -20,7 +20,7 @@ from tribrain.shell.renamed import Renamed
 
 _C = TypeVar("_C", bound=Callable[..., Any])
 _GROUPS = (
-    option_group("Model", options.model, options.model_by, options.learner),
+    option_group("Model", options.model, options.model_by, options.new_models_learner),
     option_group(
         "Pairs",
         options.strategy,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +13,9 @@ import cloup
 from tribrain.shell.kafka_options import KAFKA_CONFIG, named_in_environment
 from tribrain.shell.option_types import Seconds
 from tribrain.shell.settings_sources import CONFIG, use_sources, with_its_source
+
+_WRITTEN = ("out", "plot")
+"""Parameters that name a file to be written."""
 
 
 class Command(cloup.Command):
@@ -37,9 +41,27 @@ class Command(cloup.Command):
             own = [option for option in options if option is not CONFIG]
             use_sources(ctx, own, files[0] if files else None)
         try:
-            return super().parse_args(ctx, args)
+            rest = super().parse_args(ctx, args)
         except click.BadParameter as error:
             raise with_its_source(ctx, error) or error from None
+        self._refuse_to_replace_input(ctx)
+        return rest
+
+    def _refuse_to_replace_input(self, ctx: click.Context) -> None:
+        """A file that is written must not be one that is read."""
+        files = [
+            (param, path)
+            for param in self.get_params(ctx)
+            for path in _paths(ctx.params.get(param.name or ""))
+            if path.is_file()
+        ]
+        for written, file in files:
+            for other, path in files:
+                if written.name in _WRITTEN and other is not written and file.samefile(path):
+                    place, source = (param.get_error_hint(ctx) for param in (written, other))
+                    raise click.UsageError(
+                        f"{place} and {source} are one file, {path}; choose another for {place}", ctx
+                    )
 
     def _given(self, ctx: click.Context, args: Sequence[str]) -> list[tuple[click.Option, list[Any]]]:
         """Every option that takes one value, with all values given for it."""
@@ -63,6 +85,12 @@ class Command(cloup.Command):
             formatter.write_text("A time is in seconds, or has a unit: 90s, 5m, 6h, 7d.")
         if self.epilog:
             formatter.write(f"\n{self.epilog}\n")
+
+
+def _paths(value: object) -> list[Path]:
+    """The paths among an option's values."""
+    values = value if isinstance(value, tuple) else (value,)
+    return [path for path in values if isinstance(path, Path)]
 
 
 def _times(n: int) -> str:

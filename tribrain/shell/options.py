@@ -40,12 +40,6 @@ min_gap = click.option(
 top_k = click.option(
     "--top-k", type=Integer(min=1), default=1, help="Number of best candidates to pair with the rest."
 )
-learner = click.option(
-    "--learner",
-    type=click.Choice(LEARNERS),
-    show_default="laplace",
-    help="Learning algorithm of a new model; an existing model keeps its own.",
-)
 dimension = click.option(
     "--dimension",
     default="",
@@ -125,6 +119,13 @@ def out(
     return click.option(
         "--out", "-o", "out", cls=Renamed, old=old, type=PATH, metavar=metavar, help=text, **where
     )
+
+
+def learner(text: str) -> Callable[[_C], _C]:
+    return click.option("--learner", type=click.Choice(LEARNERS), show_default="laplace", help=text)
+
+
+new_models_learner = learner("Learning algorithm of a new model; an existing model keeps its own.")
 
 
 def seed(text: str = "Random seed.") -> Callable[[_C], _C]:

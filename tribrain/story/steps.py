@@ -82,6 +82,8 @@ def steps(
 ) -> list[Step]:
     """A step for each event, in their order; ``film_before``, by default ``film``, shows ``best_before``."""
     rewards, bests = rewards_of(events), best_so_far(events)
+    # A run may let a model steer whose gate is shut, such as one in a file.
+    steering = {version_of(event) for event in events if event.meta.get("preference_confidence")}
     show_before = film_before or film
     made: list[Step] = []
     for n, event in enumerate(events):
@@ -96,7 +98,7 @@ def steps(
                 reward=rewards.get(event.iter_idx),
                 version=version,
                 is_swap=n > 0 and version is not None and version != version_of(events[n - 1]),
-                watches_only=event.meta.get("reward_gate") == "shadow",
+                watches_only=event.meta.get("reward_gate") == "shadow" and version not in steering,
                 is_best=event is bests[-1],
                 by_dimension=_by_dimension(event),
                 prompt=difference(events[n - 1].prompt, event.prompt) if n else [("same", event.prompt)],

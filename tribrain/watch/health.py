@@ -34,7 +34,7 @@ _MOST_BYTES = 1_000
     "--timeout-s",
     type=Seconds(min=0, min_open=True),
     default="5s",
-    help="Time limit of the answer.",
+    help="Timeout for the answer.",
 )
 @click.option(
     "--end-after-s",

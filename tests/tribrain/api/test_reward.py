@@ -95,7 +95,16 @@ def test_a_reward_is_above_the_mean_of_the_others() -> None:
 
 def test_a_single_candidate_is_as_good_as_itself() -> None:
     (place,) = REWARD.rank({"only": THREE["dull"]})
-    assert (place.reward, place.probability, place.ci95) == (0.0, 0.5, (0.5, 0.5))
+    assert (place.reward, place.probability, place.ci95) == (0.0, 0.5, None)
+
+
+def test_nothing_is_certain_of_candidates_that_no_critic_scored_both() -> None:
+    preference = REWARD.prob_prefer({"sharp": 0.6}, {"sharp": None, "calm": 0.2})
+    assert (preference.probability, preference.ci95) == (0.5, None)
+    ranked = REWARD.rank({**THREE, "unscored": {"sharp": None}})
+    assert {place.name: place.ci95 is None for place in ranked} == {
+        "wild": False, "crisp": False, "dull": False, "unscored": True,
+    }  # fmt: skip
 
 
 def test_equal_candidates_keep_their_order() -> None:
