@@ -33,11 +33,11 @@ class CommandTemplate:
         for _, name, spec, conversion in parts:
             if name is not None and (name not in places or spec or conversion):
                 raise BadInput(f"{whose}'s command has {{{name}}}; it may have {allowed} ({{{{ for a brace)")
+        if not arguments:
+            raise BadInput(f"{whose}'s command is empty; expected a program and its arguments")
         for name in required:
             if name not in self.used:
                 raise BadInput(f"{whose}'s command lacks {{{name}}}; it may have {allowed}: {command}")
-        if not arguments:
-            raise BadInput(f"{whose}'s command is empty; expected a program and its arguments")
         if "{" not in arguments[0] and shutil.which(arguments[0]) is None:
             raise BadInput(f"{whose}: {arguments[0]!r} is not a program that can be run; check its path")
         self._arguments = arguments

@@ -54,7 +54,10 @@ def _build(folder: Path, votes_file: Path | None) -> WrittenReport:
     if is_of_demo:
         return build_report(folder)
     if is_folder_of_runs(folder):
-        return build_run_report(folder, _votes(votes_file or _votes_beside(folder)))
+        votes = _votes(votes_file or _votes_beside(folder))
+        if votes_file is not None and not votes:
+            raise BadInput(f"{votes_file}: holds no votes; leave --votes-file out, or give another file")
+        return build_run_report(folder, votes)
     what = "holds no demo, suite or run" if folder.is_dir() else "no such folder"
     raise BadInput(f"{folder}: {what}; give the folder of a demo, suite or run")
 

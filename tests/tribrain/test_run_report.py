@@ -302,6 +302,14 @@ def test_votes_that_are_no_votes_are_bad_input(tmp_path: Path) -> None:
     assert "votes.jsonl@line 1: " in str(result.exception)
 
 
+def test_a_given_file_without_votes_is_bad_input(tmp_path: Path) -> None:
+    write_run(tmp_path, [0.4, 0.5])
+    (tmp_path / "none.jsonl").touch()
+    result = CliRunner().invoke(report, [str(tmp_path), "--votes-file", str(tmp_path / "none.jsonl")])
+    assert "none.jsonl: holds no votes" in str(result.exception)
+    assert not (tmp_path / "report.html").exists()
+
+
 @pytest.mark.parametrize("trace", [None, b"", b'{"half'])
 def test_a_folder_without_a_run_is_bad_input(tmp_path: Path, trace: bytes | None) -> None:
     if trace is not None:
