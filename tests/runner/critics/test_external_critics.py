@@ -457,7 +457,7 @@ def test_in_double_quotes_a_name_may_hold_an_equals_sign(given: str, name: str, 
         (["a" * 257 + "=true {video}"], "expected NAME="),
         (['"a"b=true {video}'], "expected NAME="),
         (["det.AP@IoU=0.50=true {video}"], "put the name in double quotes"),
-        (["a="], "the critic a's command lacks {video}"),
+        (["a="], "the critic a's command is empty; expected a program and its arguments"),
         (["a=true {prompt}"], "the critic a's command lacks {video}"),
         (
             ["a=true {video} {seed}"],
