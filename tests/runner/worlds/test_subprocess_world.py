@@ -197,7 +197,7 @@ def test_ctrl_c_kills_the_generator(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("command", "complaint"),
     [
-        ("", "lacks {prompt}"),
+        ("", "is empty"),
         ("sh {out_dir}", "lacks {prompt}"),
         ("sh {prompt}", "lacks {out_dir}"),
         ("sh {prompt} {out_dir} {fps}", "has {fps}"),
