@@ -146,7 +146,7 @@ def test_two_annotators_at_once_get_different_pairs(
         assert len(own) == 4
         votes += own
     of_new_pairs = [vote for vote in votes if vote.rule not in (REPEAT_RULE, OVERLAP_RULE)]
-    assert len({frozenset((vote.left, vote.right)) for vote in of_new_pairs}) == len(of_new_pairs) > 4
+    assert len({frozenset((vote.left, vote.right)) for vote in of_new_pairs}) == len(of_new_pairs) > 1
 
 
 def test_a_name_is_asked_once_and_remembered(

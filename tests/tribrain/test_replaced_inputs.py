@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
         (
             ("pairs", "export", "--run-dir", ".", "--out", "trace.jsonl"),
             "trace.jsonl",
-            "is a run's trace, which nothing may replace; choose another path",
+            "is a run's trace, which '--out' / '-o' must not replace; choose another path",
         ),
         (
             ("reward", "train", "--pairs", "pairs.jsonl", "--out", "pairs.jsonl"),

@@ -56,6 +56,11 @@ class Command(cloup.Command):
             if path.is_file()
         ]
         for written, file in files:
+            if written.name in _WRITTEN and file.name == "trace.jsonl":
+                place = written.get_error_hint(ctx)
+                raise click.UsageError(
+                    f"{file}: is a run's trace, which {place} must not replace; choose another path", ctx
+                )
             for other, path in files:
                 if written.name in _WRITTEN and other is not written and file.samefile(path):
                     place, source = (param.get_error_hint(ctx) for param in (written, other))

@@ -15,12 +15,7 @@ from streams.files import write_atomically
 
 
 def write_output(path: Path, content: bytes) -> None:
-    """Write a result, whole or not at all.
-
-    Raises BadInput where it cannot be written, or would replace a run's trace.
-    """
-    if path.name == "trace.jsonl" and path.exists():
-        raise BadInput(f"{path}: is a run's trace, which nothing may replace; choose another path")
+    """Write a result, whole or not at all. Raises BadInput where it cannot be written."""
     try:
         write_atomically(path, content)
     except OSError as error:
