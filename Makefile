@@ -69,10 +69,12 @@ docs: $(READY)
 test-compose: $(READY)
 	$(BIN)/pytest -m compose tests/compose
 
+# All tests of these folders, and the long ones of the others.
+FAULTS := $(addprefix tests/,simulation faults fuzz secured docs)
+
 test-faults: $(LORA_READY)
-	$(BIN)/pytest -n 2 --dist loadfile -m "long or not long" tests/simulation tests/faults tests/fuzz \
-	  tests/secured tests/docs
-	$(BIN)/pytest -n 2 --dist loadfile -m long tests/kafka tests/runner tests/tribrain
+	$(BIN)/pytest -n 2 --dist loadfile -m "long or not long" $(FAULTS)
+	$(BIN)/pytest -n 2 --dist loadfile -m long $(FAULTS:%=--ignore=%)
 
 bench: $(READY) $(PEERS_READY)
 	$(BIN)/python -m tests.bench --events 9000 --repeat 5 --peers-python $(PEERS)/bin/python --write

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 SCALES = (0.125, 1.0, 4.0)
 USUAL, LARGE = 2.0, 0.2
 """Pseudo-counts of the second and the third scale."""
-_AS_THEY_ARE = 6.0
-"""Critics up to which the variance of a weight is the learner's own."""
+_NARROWS_ABOVE = 6.0
+"""Number of critics above which the prior narrows."""
 _SWEEPS = 2
 """More sweeps change the log loss after 100 pairs on five sets of human preferences by at most .0011."""
 _LEAST_PRECISION = 1e-9
@@ -81,7 +81,7 @@ def refitted(
     shares, counts = np.zeros((n, scales)), expected.copy()
     more, moved = np.empty(n), np.empty(n)
     share, means, variances = np.empty(scales), np.empty(scales), np.empty(scales)
-    usual = prior_variance * min(1.0, math.sqrt(_AS_THEY_ARE / max(n, 1)))
+    usual = prior_variance * min(1.0, math.sqrt(_NARROWS_ABOVE / max(n, 1)))
     # Between two scales the mixture is wider than either; its factor is never wider than the largest.
     least = 1.0 / (SCALES[-1] * SCALES[-1] * usual)
     most = 1.0 / (SCALES[0] * SCALES[0] * usual)

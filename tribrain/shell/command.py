@@ -55,15 +55,15 @@ class Command(cloup.Command):
             for path in _paths(ctx.params.get(param.name or ""))
             if path.is_file()
         ]
-        for written, file in files:
-            if written.name in _WRITTEN and file.name == "trace.jsonl":
-                place = written.get_error_hint(ctx)
+        for written, file in [each for each in files if each[0].name in _WRITTEN]:
+            place = written.get_error_hint(ctx)
+            if file.name == "trace.jsonl":
                 raise click.UsageError(
                     f"{file}: is a run's trace, which {place} must not replace; choose another path", ctx
                 )
             for other, path in files:
-                if written.name in _WRITTEN and other is not written and file.samefile(path):
-                    place, source = (param.get_error_hint(ctx) for param in (written, other))
+                if other is not written and file.samefile(path):
+                    source = other.get_error_hint(ctx)
                     raise click.UsageError(
                         f"{place} and {source} are one file, {path}; choose another for {place}", ctx
                     )

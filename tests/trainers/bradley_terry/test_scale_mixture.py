@@ -72,6 +72,16 @@ def test_among_many_critics_of_which_few_matter_the_others_are_held_for_nothing(
     assert few[:2].min() > 0.9 * normal[:2].min()
 
 
+def test_above_six_critics_the_prior_narrows_with_the_square_root_of_their_number() -> None:
+    def variance(n: int) -> float:
+        """Of one weight before any pair, where no critic is expected to be worthless."""
+        model = Laplace(prior_mean=0.0, sparsity=1e-9).with_features([f"c{j:02d}" for j in range(n)])
+        return float(served(model)[1][0, 0])
+
+    assert variance(6) == pytest.approx(variance(1), rel=1e-6)
+    assert variance(24) == pytest.approx(variance(6) / 2, rel=1e-6)
+
+
 def test_of_four_critics_alike_it_changes_little() -> None:
     mixed, normal = (served(learnt(np.full(4, 0.3), 100, sparsity=s)) for s in (SPARSITY, 0.0))
     assert mixed[0] == pytest.approx(normal[0], abs=0.03)
